@@ -1,4 +1,4 @@
-"""The one door to DuckDB: databases that are locked before they see any text, exact files, and queries that only read."""
+"""Safe access to DuckDB: locked databases, literal file names, and queries that only read."""
 
 from eventlake.database.connection import (
     DEFAULT,

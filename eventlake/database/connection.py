@@ -1,8 +1,8 @@
-"""Opening databases. Nothing else in the project calls ``duckdb.connect``.
+"""Opens locked databases. Nothing else in the project calls ``duckdb.connect``.
 
-A database is locked before it is handed out: it reads the files that were named and no others,
-loads and installs no extension, looks at no Python variable, keeps no secret, and its configuration
-cannot be changed. No text from a file, a manifest or a user is seen before that.
+A database is locked before it is returned: it reads the files that were named and no others, loads
+and installs no extension, looks at no Python variable, keeps no secret, and its configuration
+cannot be changed. It parses no text from a file, a manifest or a user before that.
 """
 
 import itertools
@@ -23,6 +23,7 @@ from eventlake.storage.scratch import scratch
 _MOST_THREADS = 256
 _ROWS_AT_ONCE = 100_000
 _MEGABYTES = {"MB": 1, "GB": 1_000}
+"""Megabytes per unit of a memory limit."""
 _MEMORY = re.compile(r"([1-9][0-9]{0,6})(MB|GB)")
 _MOST_MEGABYTES = 1_000_000
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -41,17 +42,17 @@ _numbers = itertools.count()
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What a database may use, and how it runs; checked, because recipes name some of it.
+    """What a database may use. Values are validated, since some come from recipes.
 
     Attributes:
         threads: From 1 to 256; None for one per processor.
-        memory: Such as ``4GB`` or ``300MB``, up to 1 TB; None for DuckDB's own bound, 80 percent of
-            the machine's memory.
-        ordered: Whether rows without ORDER BY keep the order of their input.
-        file_cache: Whether the contents of files are kept for the next query.
+        memory: The memory limit, such as ``4GB`` or ``300MB``, up to 1 TB; None for DuckDB's
+            default, 80 percent of the machine's memory.
+        ordered: Whether rows keep the order of their input if there is no ORDER BY.
+        file_cache: Whether the contents of files are cached for later queries.
 
     Raises:
-        InvalidInputError: A value is of another type or out of range.
+        InvalidInputError: A value has another type or is out of range.
     """
 
     threads: int | None = None
@@ -66,11 +67,14 @@ class Resources:
             message = f"expected threads from 1 to {_MOST_THREADS}, found {self.threads!r}"
             raise InvalidInputError(message)
         if self.memory is not None and not _is_memory(self.memory):
-            message = f"expected a memory limit in whole MB or GB, up to 1000GB, such as '4GB', found {self.memory!r}"
+            message = (
+                "expected a memory limit in whole MB or GB, up to 1000GB, such as '4GB',"
+                f" found {self.memory!r}"
+            )
             raise InvalidInputError(message)
 
     def config(self) -> dict[str, str | bool | int | float | list[str]]:
-        """As DuckDB's configuration."""
+        """The settings of DuckDB that correspond to these values."""
         config: dict[str, str | bool | int | float | list[str]] = {
             "preserve_insertion_order": self.ordered,
             "enable_external_file_cache": self.file_cache,
@@ -87,11 +91,11 @@ DEFAULT = Resources()
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a query is given up.
+    """Limits of one query.
 
     Attributes:
-        rows: The most that it may return; None for any number.
-        seconds: The longest that it may run; None for any time.
+        rows: The maximum number of rows; None for no limit.
+        seconds: The maximum run time; None for no limit.
     """
 
     rows: int | None = None
@@ -109,27 +113,27 @@ def fetched(
     """The rows of a query.
 
     Raises:
-        InvalidInputError: It runs longer than it may.
-        NotIdenticalError: It returns more rows than it may.
-        duckdb.Error: DuckDB refuses it.
+        InvalidInputError: The query exceeds its run time.
+        NotIdenticalError: The query exceeds its number of rows.
+        duckdb.Error: DuckDB refuses the query.
     """
     if limits == UNLIMITED:
         return relation.to_arrow_table()
-    late = threading.Event()
+    timed_out = threading.Event()
 
-    def give_up() -> None:
-        late.set()
+    def interrupt() -> None:
+        timed_out.set()
         connection.interrupt()
 
     timer = threading.Timer(
-        threading.TIMEOUT_MAX if limits.seconds is None else limits.seconds, give_up
+        threading.TIMEOUT_MAX if limits.seconds is None else limits.seconds, interrupt
     )
     timer.daemon = True
     timer.start()
     try:
-        return _up_to(relation, limits.rows)
+        return _read_rows(relation, limits.rows)
     except duckdb.Error as error:
-        if not late.is_set():
+        if not timed_out.is_set():
             raise
         message = f"the query was given up after {limits.seconds:,.0f} seconds"
         raise InvalidInputError(message, seconds=limits.seconds) from error
@@ -137,21 +141,22 @@ def fetched(
         timer.cancel()
 
 
-def _up_to(relation: duckdb.DuckDBPyRelation, most: int | None) -> pa.Table:
+def _read_rows(relation: duckdb.DuckDBPyRelation, limit: int | None) -> pa.Table:
+    # Batch by batch: a query of too many rows must not fill the memory first.
     reader = relation.to_arrow_reader(_ROWS_AT_ONCE)
     batches, rows = [], 0
     for batch in reader:
         rows += batch.num_rows
-        if most is not None and rows > most:
-            message = f"expected {most:,} rows of the query, found more"
-            raise NotIdenticalError(message, expected=most)
+        if limit is not None and rows > limit:
+            message = f"expected {limit:,} rows of the query, found more"
+            raise NotIdenticalError(message, expected=limit)
         batches.append(batch)
     return pa.Table.from_batches(batches, reader.schema)
 
 
 def _is_memory(text: object) -> bool:
-    found = _MEMORY.fullmatch(text) if isinstance(text, str) else None
-    return found is not None and int(found[1]) * _MEGABYTES[found[2]] <= _MOST_MEGABYTES
+    match = _MEMORY.fullmatch(text) if isinstance(text, str) else None
+    return match is not None and int(match[1]) * _MEGABYTES[match[2]] <= _MOST_MEGABYTES
 
 
 def open_database(
@@ -161,24 +166,25 @@ def open_database(
     folders: Iterable[str | Path] = (),
     stored_in: Path | None = None,
 ) -> duckdb.DuckDBPyConnection:
-    """A locked database in UTC.
+    """Open a locked database in UTC.
 
-    Spilled data goes to a private temporary folder, which ends with the process.
+    It spills to a private temporary folder, which is deleted when the process ends.
 
     Args:
-        files: What it may read, besides what is registered with it; names are taken literally.
+        files: Files that it may read; names are taken literally.
         resources: What it may use.
-        folders: Whose files it may read as well, at any depth.
-        stored_in: A file for its tables, which does not exist yet; None for memory.
+        folders: Folders whose files it may read too, at any depth.
+        stored_in: A file for its tables, which must not exist; None for memory.
 
     Raises:
-        InvalidInputError: A file has a name that DuckDB cannot take, and there is no folder for
+        InvalidInputError: DuckDB cannot open a file by its name, and there is no folder for
             temporary files.
     """
     folder = scratch()
-    spilled = "" if folder is None else f"{folder}/{next(_numbers)}"
-    config = {**_CONFIG, **resources.config(), "temp_directory": spilled}
+    spill_folder = "" if folder is None else f"{folder}/{next(_numbers)}"
+    config = {**_CONFIG, **resources.config(), "temp_directory": spill_folder}
     connection = duckdb.connect(":memory:" if stored_in is None else str(stored_in), config=config)
+    # The order matters: the lists of files can only be set before the lock.
     connection.execute(
         f"SET TimeZone = 'UTC'; "
         f"SET allowed_paths = [{', '.join(quoted(openable(file)) for file in files)}]; "

@@ -1,26 +1,29 @@
-"""How much a query grows when DuckDB plans it: some short queries double with every line, and planning cannot be interrupted."""
+"""How much a query grows when DuckDB plans it.
+
+Some short queries double with every line, and planning cannot be interrupted.
+"""
 
 from typing import Any
 
 from eventlake.exactness.tree import nodes
 
 MOST_COPIES = 1_000
-"""Copies of one WITH query that planning may make."""
+"""The most copies of WITH queries that planning may make."""
 MOST_NODES = 100_000
-"""Nodes that one select list may have once its aliases are replaced by their expressions."""
+"""The most nodes of a select list after its aliases are replaced by their expressions."""
 
 
 def grows(tree: Any) -> str | None:
-    """Why a query would grow beyond the bounds, in words; None if it does not.
+    """Why a query would exceed the limits when it is planned; None if it stays within them.
 
-    A WITH query that is NOT MATERIALIZED is copied to every place that names it, and a name of a
-    select list that is used further on in the same list is replaced by its expression.
+    DuckDB copies a WITH query that is NOT MATERIALIZED to every place that names it. It replaces an
+    alias that is used later in the same select list by its expression.
 
     Args:
-        tree: The syntax tree, as ``tree_of`` gives it.
+        tree: The syntax tree, from ``tree_of``.
 
     Raises:
-        RecursionError: It is nested deeper than Python goes.
+        RecursionError: The query is nested more deeply than Python's recursion limit.
     """
     copies = 1
     named = [
@@ -31,18 +34,25 @@ def grows(tree: Any) -> str | None:
     for node in nodes(tree):
         value = node.get("value")
         if isinstance(value, dict) and value.get("materialized") == "CTE_MATERIALIZE_NEVER":
-            # The product over all of them is no less than the number of paths to any of them.
+            # An upper bound: the product over all of them is at least the number of paths to any.
             copies *= max(1, named.count(str(node.get("key", "")).casefold()))
             if copies > MOST_COPIES:
-                return f"{node.get('key')} would be copied more than {MOST_COPIES:,} times (NOT MATERIALIZED)"
+                return (
+                    f"{node.get('key')} would be copied more than {MOST_COPIES:,} times"
+                    " (NOT MATERIALIZED)"
+                )
     for node in nodes(tree):
         name = _growing_alias(node.get("select_list"))
         if name is not None:
-            return f"{name} would become more than {MOST_NODES:,} operations: it repeats other names of its SELECT"
+            return (
+                f"{name} would become more than {MOST_NODES:,} operations: it repeats other names"
+                " of its SELECT"
+            )
     return None
 
 
 def _growing_alias(items: Any) -> str | None:
+    """The first alias of a select list whose expression would exceed ``MOST_NODES``."""
     sizes: dict[str, int] = {}
     for item in items if isinstance(items, list) else ():
         size = 0

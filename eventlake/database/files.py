@@ -1,4 +1,4 @@
-"""The names of files in SQL: always one file each, whatever characters are in its path."""
+"""File names in SQL: each names exactly one file, whatever characters are in its path."""
 
 import os
 from collections.abc import Iterable
@@ -11,21 +11,21 @@ from eventlake.errors import InvalidInputError, StorageError
 from eventlake.storage.scratch import scratch
 
 _PATTERN = frozenset("*?[")
-"""What makes DuckDB take a path for a pattern."""
+"""Characters that make DuckDB read a path as a pattern."""
 
 
 def openable(path: str | Path) -> str:
     """A name by which DuckDB opens exactly this file.
 
-    It is the absolute path. DuckDB knows no way to escape a pattern's characters under its lock, so
-    a path with one of them, or one that is not UTF-8, is reached through a link in this process's
-    private folder.
+    It is the absolute path. A locked DuckDB cannot escape the characters of a pattern, so a path
+    with one of them, or one that is not UTF-8, is opened through a link in this process's private
+    folder.
 
     Raises:
-        InvalidInputError: There is no such folder, or it has a name of that kind as well.
-        StorageError: The link cannot be made.
+        InvalidInputError: There is no private folder, or its name has such characters too.
+        StorageError: The link cannot be created.
     """
-    plain = os.path.abspath(path)  # noqa: PTH100 - Path.resolve follows links, and this only makes the name absolute
+    plain = os.path.abspath(path)  # noqa: PTH100 - Path.resolve would follow links
     return _linked(plain) if _is_special(plain) else plain
 
 
@@ -40,7 +40,10 @@ def _is_special(path: str) -> bool:
 def _linked(path: str) -> str:
     folder = scratch()
     if folder is None or _is_special(str(folder)):
-        message = f"{path!r} has characters that DuckDB takes for a pattern, and no folder for temporary files can hold a link to it"
+        message = (
+            f"{path!r} has characters that DuckDB reads as a pattern, and no folder for temporary"
+            " files can hold a link to it"
+        )
         raise InvalidInputError(
             message,
             "rename the folder, or name a writable folder for temporary files by TMPDIR.",
@@ -51,7 +54,7 @@ def _linked(path: str) -> str:
         with suppress(FileExistsError):
             link.symlink_to(path)
     except OSError as error:
-        message = f"no link to {path!r} can be made in {folder}: {error}"
+        message = f"no link to {path!r} can be created in {folder}: {error}"
         raise StorageError(
             message,
             "make room in the folder for temporary files, or name another one by TMPDIR.",
@@ -61,11 +64,11 @@ def _linked(path: str) -> str:
 
 
 def parquet(files: Iterable[str | Path], *, by_name: bool = False) -> str:
-    """The rows of Parquet files in SQL, to stand behind FROM.
+    """SQL for the rows of Parquet files, to be used after FROM.
 
     Args:
-        files: Each is read as it is named: no pattern, no column from the names of folders.
-        by_name: Whether some of the files may lack columns that others have; they are null there.
+        files: File names, taken literally: no patterns, no columns from the names of folders.
+        by_name: Whether files may lack columns that other files have; these are null.
     """
     names = ", ".join(quoted(openable(file)) for file in files)
     union = "true" if by_name else "false"

@@ -1,4 +1,7 @@
-"""The packaged demo: a simulated lender and its overdue-loans dataset. Uses the library as any user would."""
+"""The packaged demo: a simulated lender and its overdue-loans dataset.
+
+It uses the library as any user would.
+"""
 
 from eventlake.demo.lender import simulate
 from eventlake.demo.run_demo import definition, demo_lake

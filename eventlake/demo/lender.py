@@ -1,12 +1,11 @@
-"""A seeded simulator of a small consumer lender, told as the events its systems would record.
+"""A seeded simulator of a small consumer lender: the events that its systems would record.
 
-Three sources speak: originations (``loan.applied``, ``loan.granted`` or ``loan.declined``,
+There are three sources: originations (``loan.applied``, ``loan.granted`` or ``loan.declined``,
 ``instalment.scheduled``), the bank file (``payment.received``) and collections
-(``payment.missed``, ``reminder.sent``, ``loan.written_off``, ``loan.repaid``). What the borrower
-does is drawn; what the lender does follows from what the lender had *recorded* by then. The bank
-is not always right, and not always in time: some payments are told days late, some with a digit
-lost and put right by a later event that replaces the first, some twice until the second is
-retracted.
+(``payment.missed``, ``reminder.sent``, ``loan.written_off``, ``loan.repaid``). The borrower's
+actions are random; the lender's follow from what the lender had *recorded* by then. The bank makes
+mistakes: some payments arrive days late, some lose a digit and are replaced by a later event, some
+arrive twice until the second one is retracted.
 
 Invariants: the same arguments give the same bytes on every platform and Python version. So
 every draw is ``random()`` scaled to an integer, money is integer cents, instants are integer
@@ -22,11 +21,11 @@ from operator import attrgetter
 import pyarrow as pa
 
 APPLICATIONS = (date(2024, 1, 1), date(2026, 1, 1))
-"""Half-open range of the days on which loans are applied for."""
+"""The days on which loans are applied for: a half-open interval."""
 HISTORY_END = date(2026, 5, 1)
-"""Events recorded from this day, 00:00 UTC, on are left out, so the newest loans are unfinished."""
+"""Events recorded from 00:00 UTC of this day on are omitted, so the newest loans are unfinished."""
 LOANS_MAX = 1_000_000
-"""Exclusive bound of ``loans``: loan numbers are written with six digits."""
+"""Exclusive upper bound of ``loans``: loan numbers have six digits."""
 
 SOURCES = {
     "loan.applied": "/lender/origination",
@@ -39,14 +38,14 @@ SOURCES = {
     "loan.written_off": "/lender/collections",
     "loan.repaid": "/lender/collections",
 }
-"""Which of the lender's systems tells events of a type."""
+"""The system that records events of each type."""
 
 SECOND = 1_000_000
 HOUR = 3_600 * SECOND
 DAY = 24 * HOUR
 EPOCH = date(1970, 1, 1).toordinal()
 
-# The shape of the story: days count from an instalment's due day.
+# Parameters of the simulation; days count from an instalment's due day.
 SCORE_MAX = 620
 TERMS_MONTHS = (6, 12, 12, 18)
 HARDSHIP_STAYS_PER_MILLE = 620
@@ -61,7 +60,7 @@ TWICE_PER_MILLE = 8
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One fact as its source tells it; ``time`` and ``recorded_at`` are microseconds UTC."""
+    """One event; ``time`` and ``recorded_at`` are microseconds since the epoch, UTC."""
 
     id: str
     source: str
@@ -85,64 +84,63 @@ class Instalment:
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """Money for one instalment, paid at ``time`` and told by the bank at ``recorded_at``.
+    """Money for one instalment, paid at ``time`` and reported by the bank at ``recorded_at``.
 
-    Where the bank was wrong it tells ``told_cents`` first, and ``cents`` at ``corrected_at``; no
-    cents are a payment that was never made, and is retracted.
+    If the bank is wrong, it reports ``reported_cents`` first and ``cents`` at ``corrected_at``. A
+    payment of 0 cents was never made and is retracted then.
     """
 
     instalment: int
     cents: int
     time: int
     recorded_at: int
-    told_cents: int
+    reported_cents: int
     corrected_at: int | None = None
 
     def known(self, at: int) -> int:
-        """Returns what the lender, by its records before ``at``, takes it to be, in cents."""
+        """The amount in cents according to the lender's records before ``at``."""
         if self.recorded_at >= at:
             return 0
-        return (
-            self.told_cents if self.corrected_at is None or self.corrected_at >= at else self.cents
-        )
+        corrected = self.corrected_at is not None and self.corrected_at < at
+        return self.cents if corrected else self.reported_cents
 
 
 class Dice:
-    """Integer draws made from ``random()``, the one method whose values Python never changes."""
+    """Integer draws from ``random()``, the one method whose values Python guarantees."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed).random  # noqa: S311 - a simulation, no secret
 
     def below(self, bound: int) -> int:
-        """Draws from ``[0, bound)``."""
+        """Draw from ``[0, bound)``."""
         return int(self._random() * bound)
 
     def between(self, low: int, high: int) -> int:
-        """Draws from ``[low, high]``."""
+        """Draw from ``[low, high]``."""
         return low + self.below(high - low + 1)
 
     def chance(self, per_mille: int) -> bool:
-        """Is true ``per_mille`` times in a thousand."""
+        """Return True ``per_mille`` times in a thousand."""
         return self.below(1000) < per_mille
 
     def pick(self, choices: Sequence[str]) -> str:
-        """Draws one of the choices, each equally likely."""
+        """Draw one of the choices with equal probability."""
         return choices[self.below(len(choices))]
 
 
 def simulate(loans: int = 1_500, seed: int = 7) -> pa.Table:
-    """Tells the history of a lender from 2024-01-01 up to ``HISTORY_END``.
+    """Simulate the history of a lender from 2024-01-01 up to ``HISTORY_END``.
 
     Args:
         loans: Number of applications, 0 to 999,999, spread evenly over 2024 and 2025.
-        seed: Picks the history. The sign is ignored, as ``random.Random`` does.
+        seed: Selects the history. The sign is ignored, as ``random.Random`` does.
 
     Returns:
         Columns ``id``, ``source``, ``type``, ``subject``, ``data`` (a JSON object), ``corrects``,
         ``correction``: utf8; ``time`` and ``recorded_at``: timestamp[us, UTC],
-        ``time <= recorded_at``. Nulls in ``corrects`` and ``correction`` alone. ``id`` is unique.
-        Ordered by ``recorded_at``, then ``time``, then loan number, then the order in which the
-        loan's story is told (granted before its instalments, a payment of the oldest instalment
+        ``time <= recorded_at``. Only ``corrects`` and ``correction`` contain nulls. ``id`` is
+        unique. Ordered by ``recorded_at``, then ``time``, then loan number, then the order of the
+        loan's own events (granted before its instalments, a payment of the oldest instalment
         first).
 
     Raises:
@@ -153,49 +151,58 @@ def simulate(loans: int = 1_500, seed: int = 7) -> pa.Table:
     dice = Dice(seed)
     first, last = (_days(day) * DAY // SECOND for day in APPLICATIONS)
     applied = sorted((first + dice.below(last - first)) * SECOND for _ in range(loans))
-    told = [event for number, time in enumerate(applied, 1) for event in _loan(dice, number, time)]
-    known = [event for event in told if event.recorded_at < _days(HISTORY_END) * DAY]
-    # The sort is stable, and the loans were told in order of their numbers.
-    known.sort(key=attrgetter("recorded_at", "time"))
-    return _table(known)
+    end = _days(HISTORY_END) * DAY
+    events = [
+        event
+        for number, time in enumerate(applied, 1)
+        for event in _loan(dice, number, time)
+        if event.recorded_at < end
+    ]
+    # The sort is stable, and the loans come in the order of their numbers.
+    events.sort(key=attrgetter("recorded_at", "time"))
+    return _table(events)
 
 
 def _loan(dice: Dice, number: int, applied: int) -> Iterator[Event]:
-    """Tells one loan from application to its end; may run past ``HISTORY_END``."""
-    tell = _Teller(number)
+    """The events of one loan from application to its end; may run past ``HISTORY_END``."""
+    event = _EventFactory(number)
     risk = 1000 * dice.below(1000) * dice.below(1000) // 1_000_000
     principal = 100_00 * dice.between(5, 60)
     months = TERMS_MONTHS[dice.below(len(TERMS_MONTHS))]
     purpose = dice.pick(("car", "home", "holiday", "education", "other"))
-    asked = f'{{"principal":{_money(principal)},"term_months":{months},"purpose":"{purpose}"}}'
-    yield tell("loan.applied", "applied", applied, _soon(dice, applied), asked)
+    data = f'{{"principal":{_money(principal)},"term_months":{months},"purpose":"{purpose}"}}'
+    yield event("loan.applied", "applied", applied, _soon(dice, applied), data)
 
-    # The lender sees the risk only through a noisy score, and prices by it.
+    # The lender sees the risk only through a noisy score, and sets the price by it.
     score = risk + dice.between(-150, 150)
     decided = applied + dice.between(2 * HOUR // SECOND, 2 * DAY // SECOND) * SECOND
     recorded = _soon(dice, decided)
     if score > SCORE_MAX:
         reason = '{"reason":"score"}'
-        yield tell("loan.declined", "declined", decided, recorded, reason)
+        yield event("loan.declined", "declined", decided, recorded, reason)
         return
     rate = 490 + 10 * max(0, score // 5)
     interest = principal * rate * months // (12 * 10_000)
-    granted = f'{{"principal":{_money(principal)},"term_months":{months},"rate":{_rate(rate)},"interest":{_money(interest)}}}'
-    yield tell("loan.granted", "granted", decided, recorded, granted)
+    data = (
+        f'{{"principal":{_money(principal)},"term_months":{months},'
+        f'"rate":{_rate(rate)},"interest":{_money(interest)}}}'
+    )
+    yield event("loan.granted", "granted", decided, recorded, data)
     plan = _schedule(decided, principal + interest, months)
     for owed in plan:
         name = f"instalment-{owed.number}"
         data = f"{{{_owed(owed)}}}"
-        yield tell("instalment.scheduled", name, decided, recorded, data)
-    yield from _service(dice, tell, plan, sorted(_behave(dice, risk, plan), key=attrgetter("time")))
+        yield event("instalment.scheduled", name, decided, recorded, data)
+    payments = sorted(_payments(dice, risk, plan), key=attrgetter("time"))
+    yield from _service(dice, event, plan, payments)
 
 
-def _behave(dice: Dice, risk: int, plan: Sequence[Instalment]) -> Iterator[Payment]:
-    """Draws what the borrower pays; never more than an instalment's amount for any instalment.
+def _payments(dice: Dice, risk: int, plan: Sequence[Instalment]) -> Iterator[Payment]:
+    """Draw the borrower's payments; their sum never exceeds an instalment's amount.
 
-    Hardship is what carries the past into the future: it begins more often at a higher risk
-    (0 to 999) and lasts for some months. Outside hardship, all arrears are paid with the
-    instalment; inside it, an instalment is missed, paid in part, or paid late.
+    Hardship makes the past predict the future: it begins more often at a higher risk (0 to 999) and
+    lasts for some months. Outside hardship, all arrears are paid with the instalment; inside it, an
+    instalment is missed, paid in part, or paid late.
     """
     arrears: list[tuple[int, int]] = []
     hardship = False
@@ -225,14 +232,14 @@ def _behave(dice: Dice, risk: int, plan: Sequence[Instalment]) -> Iterator[Payme
             recorded = _bank_file(recorded + dice.between(3, 25) * DAY)
         for number, cents in paying:
             if cents:
-                yield from _told(dice, Payment(number, cents, time, recorded, cents))
+                yield from _reported(dice, Payment(number, cents, time, recorded, cents))
 
 
-def _told(dice: Dice, payment: Payment) -> Iterator[Payment]:
-    """Yields a payment as the bank tells it: rightly, with a digit lost, or twice."""
+def _reported(dice: Dice, payment: Payment) -> Iterator[Payment]:
+    """A payment as the bank reports it: correctly, with a digit lost, or twice."""
     corrected = _bank_file(payment.recorded_at + dice.between(1, 12) * DAY)
     if dice.chance(WRONG_PER_MILLE):
-        yield replace(payment, told_cents=payment.cents // 10, corrected_at=corrected)
+        yield replace(payment, reported_cents=payment.cents // 10, corrected_at=corrected)
         return
     yield payment
     if dice.chance(TWICE_PER_MILLE):
@@ -240,55 +247,63 @@ def _told(dice: Dice, payment: Payment) -> Iterator[Payment]:
 
 
 def _service(
-    dice: Dice, tell: "_Teller", plan: Sequence[Instalment], payments: Sequence[Payment]
+    dice: Dice, event: "_EventFactory", plan: Sequence[Instalment], payments: Sequence[Payment]
 ) -> Iterator[Event]:
-    """Tells what the lender saw and did, up to the repayment or the write-off."""
+    """What the lender records and does, up to the repayment or the write-off."""
     end = _write_off(plan, payments)
     kept = [payment for payment in payments if end is None or payment.time < end]
     for count, payment in enumerate(kept, 1):
-        yield from _payment(tell, f"payment-{count}", payment)
+        yield from _payment(event, f"payment-{count}", payment)
     for owed in plan:
-        yield from _chase(dice, tell, owed, kept, end)
+        yield from _chase(dice, event, owed, kept, end)
     left = sum(owed.cents for owed in plan) - sum(payment.cents for payment in kept)
     if end is not None:
         data = f'{{"outstanding":{_money(left)}}}'
-        yield tell("loan.written_off", "written-off", end, _soon(dice, end), data)
+        yield event("loan.written_off", "written-off", end, _soon(dice, end), data)
     elif left == 0:
         time = max(payment.corrected_at or payment.recorded_at for payment in kept)
         data = f'{{"paid":{_money(sum(payment.cents for payment in kept))}}}'
-        yield tell("loan.repaid", "repaid", time, _soon(dice, time), data)
+        yield event("loan.repaid", "repaid", time, _soon(dice, time), data)
 
 
-def _payment(tell: "_Teller", name: str, payment: Payment) -> Iterator[Event]:
-    """Tells a payment, and what puts it right where it was told wrongly."""
+def _payment(event: "_EventFactory", name: str, payment: Payment) -> Iterator[Event]:
+    """A payment, and its correction if the bank reported it wrongly."""
 
     def data(cents: int) -> str:
         return f'{{"instalment":{payment.instalment},"amount":{_money(cents)}}}'
 
-    first = tell(
-        "payment.received", name, payment.time, payment.recorded_at, data(payment.told_cents)
+    first = event(
+        "payment.received", name, payment.time, payment.recorded_at, data(payment.reported_cents)
     )
     yield first
     if payment.corrected_at is not None:
-        right = data(payment.cents or payment.told_cents)
+        corrected = data(payment.cents or payment.reported_cents)
         correction = "replace" if payment.cents else "retract"
-        again = tell(
-            "payment.received", f"{name}-{correction}", payment.time, payment.corrected_at, right
+        second = event(
+            "payment.received",
+            f"{name}-{correction}",
+            payment.time,
+            payment.corrected_at,
+            corrected,
         )
-        yield replace(again, corrects=first.id, correction=correction)
+        yield replace(second, corrects=first.id, correction=correction)
 
 
 def _chase(
-    dice: Dice, tell: "_Teller", owed: Instalment, payments: Sequence[Payment], end: int | None
+    dice: Dice,
+    event: "_EventFactory",
+    owed: Instalment,
+    payments: Sequence[Payment],
+    end: int | None,
 ) -> Iterator[Event]:
-    """Tells that an instalment was missed and that the borrower was reminded, while it is short."""
+    """The missed payment of an instalment, and the reminders while it stays unpaid."""
     missed = (owed.due_day + MISSED_AFTER_DAYS) * DAY + 5 * HOUR
     if not _short(payments, owed, missed) or (end is not None and missed >= end):
         return
     received = _money(_received(payments, owed, missed))
     data = f'{{{_owed(owed)},"received":{received}}}'
     name = f"missed-{owed.number}"
-    yield tell("payment.missed", name, missed, _soon(dice, missed), data)
+    yield event("payment.missed", name, missed, _soon(dice, missed), data)
     for level, days in enumerate(REMINDERS_AFTER_DAYS, 1):
         sent = (owed.due_day + days) * DAY + dice.between(9 * 3_600, 16 * 3_600) * SECOND
         if not _short(payments, owed, sent) or (end is not None and sent >= end):
@@ -296,11 +311,11 @@ def _chase(
         channel = dice.pick(("email", "letter", "phone"))
         data = f'{{"instalment":{owed.number},"level":{level},"channel":"{channel}"}}'
         name = f"reminder-{owed.number}-{level}"
-        yield tell("reminder.sent", name, sent, _soon(dice, sent), data)
+        yield event("reminder.sent", name, sent, _soon(dice, sent), data)
 
 
 def _write_off(plan: Sequence[Instalment], payments: Sequence[Payment]) -> int | None:
-    """Returns when the loan is written off, or None if no instalment stays short for so long."""
+    """When the loan is written off; None if no instalment stays unpaid for so long."""
     for owed in plan:
         time = (owed.due_day + WRITTEN_OFF_AFTER_DAYS) * DAY + 4 * HOUR
         if _short(payments, owed, time):
@@ -309,7 +324,7 @@ def _write_off(plan: Sequence[Instalment], payments: Sequence[Payment]) -> int |
 
 
 def _short(payments: Sequence[Payment], owed: Instalment, at: int) -> bool:
-    """Tells whether the lender, by its records before ``at``, still lacks money for ``owed``."""
+    """Whether an instalment is not fully paid according to the lender's records before ``at``."""
     return _received(payments, owed, at) < owed.cents
 
 
@@ -318,7 +333,7 @@ def _received(payments: Sequence[Payment], owed: Instalment, at: int) -> int:
 
 
 def _schedule(granted: int, total: int, months: int) -> list[Instalment]:
-    """Splits the total into monthly instalments; the last one takes the cents left over."""
+    """Split the total into monthly instalments; the last one gets the remaining cents."""
     day = date.fromordinal(EPOCH + granted // DAY)
     each = total // months
     plan = []
@@ -332,7 +347,7 @@ def _schedule(granted: int, total: int, months: int) -> list[Instalment]:
 
 
 def _bank_file(time: int) -> int:
-    """Returns when the bank tells of a payment: at 23:15 of its day, or of Monday at a weekend."""
+    """When the bank reports a payment: at 23:15 of its day, or of Monday after a weekend."""
     day = time // DAY
     # Day 0 of the epoch was a Thursday; the days to wait are listed from Monday on.
     until_file = (0, 0, 0, 0, 0, 2, 1)[(day + 3) % 7]
@@ -348,7 +363,7 @@ def _days(day: date) -> int:
 
 
 def _money(cents: int) -> str:
-    """A decimal as JSON text in quotes: JSON readers of both engines take bare numbers through a double."""
+    """An amount as a JSON string: the JSON readers of both engines read numbers as doubles."""
     return f'"{cents // 100}.{cents % 100:02d}"'
 
 
@@ -361,8 +376,8 @@ def _owed(owed: Instalment) -> str:
     return f'"instalment":{owed.number},"due":"{due}","amount":{_money(owed.cents)}'
 
 
-class _Teller:
-    """Makes the events of one loan; ids read ``loan-000017-payment-3``."""
+class _EventFactory:
+    """Creates the events of one loan, with ids such as ``loan-000017-payment-3``."""
 
     def __init__(self, number: int) -> None:
         self._loan = f"{number:06d}"

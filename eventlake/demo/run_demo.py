@@ -1,4 +1,4 @@
-"""The demo, end to end: events → lake → dataset on both engines → reproduced by hash."""
+"""The demo, end to end: events → lake → dataset on both engines → reproduced from its hash."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ ORIGIN = "demo.eventlake/lender"
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """What the demo made; the four content hashes must be one."""
+    """The result of the demo; the three content hashes must be equal."""
 
     lake: str
     checkpoint: str
@@ -28,18 +28,19 @@ class DemoResult:
 
     @property
     def identical(self) -> bool:
-        """Whether DuckDB, Polars and the rebuild from the manifest hash gave the same rows."""
+        """Whether DuckDB, Polars and the rebuild from the manifest hash returned the same rows."""
         return len({self.content_hash, self.content_hash_polars, self.content_hash_reproduced}) == 1
 
     def card(self) -> Card:
-        """What to show."""
+        """The result as a card."""
+        training_set = (
+            f"{self.rows:,} loans, features at the third instalment, label 30 days overdue within"
+            " 90"
+        )
         facts = (
             ("lake", self.lake),
             ("checkpoint", self.checkpoint),
-            (
-                "training set",
-                f"{self.rows:,} loans, features at the third instalment, label 30 days overdue within 90",
-            ),
+            ("training set", training_set),
             ("manifest_hash", self.manifest_hash),
             ("built on DuckDB", self.content_hash),
             ("built on Polars", self.content_hash_polars),
@@ -50,7 +51,8 @@ class DemoResult:
 
 
 def definition() -> Definition:
-    """The definition of the overdue-loans dataset: packaged with the library, or that of a source checkout."""
+    """The definition of the overdue-loans dataset."""
+    # A wheel packages it; a source checkout has it in datasets/.
     packaged = Path(__file__).parent / "overdue_loans"
     return read_definition(
         packaged if packaged.is_dir() else Path(__file__).parents[2] / "datasets" / "overdue_loans"
@@ -58,7 +60,7 @@ def definition() -> Definition:
 
 
 def demo_lake(folder: Path) -> lakes.Lake:
-    """A lake with the simulated history; one that is in ``folder`` already is used again.
+    """A lake with the simulated history; an existing demo lake in ``folder`` is reused.
 
     Raises:
         AlreadyExistsError: ``folder`` holds another lake.
@@ -75,7 +77,11 @@ def demo_lake(folder: Path) -> lakes.Lake:
 
 
 def run_demo(folder: Path) -> DemoResult:
-    """Makes the lake, builds what the definition's lock pins on both engines, and makes it again from the manifest hash."""
+    """Create the lake, build the locked dataset on both engines, and reproduce it.
+
+    Args:
+        folder: Where the lake is, or is to be created.
+    """
     lake = demo_lake(folder)
     built = lake.build(definition(), locked=True)
     on_polars = lake.build(definition(), engine="polars", locked=True)

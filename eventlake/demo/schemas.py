@@ -1,4 +1,4 @@
-"""What the simulated lender's events hold, as JSON Schemas by event type."""
+"""The JSON Schemas of the simulated lender's events."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -37,9 +37,9 @@ SCHEMAS: Mapping[str, dict[str, Any]] = {
     name: {"type": "object", "properties": fields, "required": list(fields)}
     for name, fields in _FIELDS.items()
 }
-"""Every field is always there; money is decimal, and read from the text that the events hold it in."""
+"""By event type. All fields are required; money is a decimal, which events hold as text."""
 
 
 def unregistered(known: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Those that a lake with the schemas ``known`` does not have yet."""
+    """The schemas that are not among ``known``, with their event types."""
     yield from ((name, schema) for name, schema in SCHEMAS.items() if name not in known)

@@ -1,4 +1,4 @@
-"""The columns of an event table: the envelope first, then the payload's fields under names that clash with nothing."""
+"""The columns of an event table: the envelope, then the payload's fields under unique names."""
 
 from collections.abc import Collection
 
@@ -17,10 +17,9 @@ ENVELOPE: dict[str, pa.DataType] = {
     "time": INSTANT,
     "recorded_at": INSTANT,
 }
-"""What every table begins with; ``time`` is the ``recorded_at`` of an event without one."""
+"""The first columns of every table; ``time`` is ``recorded_at`` for events without a time."""
 CORRECTION: dict[str, pa.DataType] = {"corrects": pa.string(), "correction": pa.string()}
-"""What is stored too, to tell which events stand; not shown."""
-
+"""Stored columns from which superseded events are computed; readers must name them."""
 
 ATTRIBUTES: dict[str, pa.DataType] = dict.fromkeys(
     (
@@ -33,13 +32,16 @@ ATTRIBUTES: dict[str, pa.DataType] = dict.fromkeys(
     ),
     pa.string(),
 )
-"""The other attributes of an event, stored behind the fields. A field of the same name keeps it: then the table has no such attribute."""
+"""The other attributes of an event, stored after the fields.
+
+A field of the same name takes precedence: then the table does not have that attribute.
+"""
 NAMED = (*ATTRIBUTES, *CORRECTION)
-"""Columns that readers see only if they name them; a ``*`` does not include them."""
+"""Columns that readers see only if they name them; ``*`` does not include them."""
 
 
 def stored_schema(schema: Schema) -> pa.Schema:
-    """The columns of a table as they are stored."""
+    """The columns of a stored table."""
     fields = [
         pa.field(name, arrow_type(field.type))
         for name, field in zip(schema.columns, schema.fields, strict=True)
@@ -51,16 +53,21 @@ def stored_schema(schema: Schema) -> pa.Schema:
 
 
 def free_attributes(schema: Schema) -> list[str]:
-    """Those of ``ATTRIBUTES`` whose name no field has."""
+    """The attributes whose name no field has; SQL ignores case."""
     taken = {folded(name) for name in schema.columns}
     return [name for name in ATTRIBUTES if name not in taken]
 
 
 def shown_columns(schema: Schema, named: Collection[str] = ()) -> list[str]:
-    """The columns of a table as readers see them: those of ``NAMED`` come last, if they are named."""
-    there = {*free_attributes(schema), *CORRECTION}
+    """The columns that readers see.
+
+    Args:
+        schema: The schema of the events.
+        named: Columns that the reader names; those of ``NAMED`` are added at the end.
+    """
+    optional = {*free_attributes(schema), *CORRECTION}
     return [
         *ENVELOPE,
         *schema.columns,
-        *(name for name in NAMED if name in named and name in there),
+        *(name for name in NAMED if name in named and name in optional),
     ]

@@ -1,4 +1,4 @@
-"""From segments to the rows of an event table, sorted by (subject, sequence)."""
+"""Derives the rows of an event table from segments, sorted by (subject, sequence)."""
 
 from collections.abc import Sequence
 
@@ -24,10 +24,10 @@ _READ = ["id", "source", "type", "subject", "time", "recorded_at", *CORRECTION, 
 
 
 def read_events(storage: Storage, placed: SegmentInCommit, trust: Trust) -> pa.Table:
-    """What event tables need of a segment's events.
+    """The columns of a segment's events that event tables need.
 
     Raises:
-        CorruptionError: The segment is damaged, or not what its commit says.
+        CorruptionError: The segment is damaged, or differs from what its commit says.
     """
     return stored_events(storage, placed, trust, _READ)
 
@@ -35,18 +35,18 @@ def read_events(storage: Storage, placed: SegmentInCommit, trust: Trust) -> pa.T
 def derive(
     stored: pa.Table, placed: SegmentInCommit, version: Version, start: int, stop: int
 ) -> pa.Table:
-    """The type's events of ``[start, stop)`` that a segment holds, as stored columns in sequence order.
+    """The events of one type in ``[start, stop)`` of a segment, as stored columns by sequence.
 
     Args:
-        stored: From ``read_events``; read once for all types.
+        stored: The output of ``read_events``, which serves all types.
         placed: The segment.
         version: The schema to read with.
-        start: First sequence.
-        stop: Exclusive.
+        start: The first sequence, inclusive.
+        stop: The last sequence, exclusive.
 
     Raises:
-        CorruptionError: It holds a payload that was never accepted under this schema.
-        InvalidInputError: It holds one that only a later version accepted.
+        CorruptionError: A payload was never accepted under this schema.
+        InvalidInputError: A payload was accepted by a later version only.
     """
     summary, segment = placed
     events = stored.slice(start - segment.start, stop - start)
@@ -63,8 +63,9 @@ def derive(
     recorded_at = (
         _column(mine, "recorded_at")
         if segment.recorded
-        else pa.chunked_array([_same(summary.recorded_at, len(rows))])
+        else pa.chunked_array([_repeated(summary.recorded_at, len(rows))])
     )
+    # An event without a time happened, as far as anybody knows, when it was recorded.
     time = pc.coalesce(_column(mine, "time"), recorded_at)
     texts = {
         name: _column(mine, name)
@@ -97,9 +98,12 @@ def _unreadable(problem: Problem, sequence: int, version: Version) -> EventlakeE
 
 
 def later_payload(version: Version, sequence: int) -> InvalidInputError:
-    """What to say of an event that a later version of the schema accepted, and this one cannot read."""
+    """The error for an event that a later version accepted and this one cannot read."""
     event_type = version.schema.event_type
-    message = f"version {version.number} of the schema of {event_type} cannot read event {sequence:,}, which a later version accepted"
+    message = (
+        f"version {version.number} of the schema of {event_type} cannot read event {sequence:,},"
+        " which a later version accepted"
+    )
     hint = f"leave version out, or read a snapshot at the watermark {version.until:,} or below."
     return InvalidInputError(message, hint, event_type=event_type, sequence=sequence)
 
@@ -112,12 +116,12 @@ def _column(events: pa.Table, name: str) -> pa.ChunkedArray:
     )
 
 
-def _same(recorded_at: int, rows: int) -> pa.Array:
+def _repeated(recorded_at: int, rows: int) -> pa.Array:
     return pa.array(np.full(rows, recorded_at), pa.int64()).cast(INSTANT)
 
 
 def joined(tables: Sequence[pa.Table]) -> pa.Table:
-    """The rows of several tables, sorted by (subject, sequence); events without a subject come first."""
+    """The rows of several tables, sorted by (subject, sequence), null subjects first."""
     table = pa.concat_tables(tables)
     keys = pl.DataFrame(table.select(["subject", "sequence"]))
     order = keys.select(pl.arg_sort_by(["subject", "sequence"]))["subject"].to_numpy()

@@ -1,4 +1,4 @@
-"""Where derived tables are kept: beside the lake, or in the user's cache folder if the lake cannot be written to."""
+"""Where derived tables are stored: in the lake, or in the user's cache folder if it is read-only."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -16,18 +16,18 @@ from eventlake.storage import (
 from eventlake.trust import cache_folder
 
 MOST_BYTES = 20 << 30
-"""When the cache folder holds more, the files stored first are deleted."""
+"""Maximum size of the cache folder; beyond it, the oldest files are deleted."""
 _FOLDER = "derived"
 
 
 def places(storage: Storage) -> list[Storage]:
-    """Where tables may be found, the lake first."""
-    kept = kept_apart()
-    return [storage] if kept is None else [storage, kept]
+    """The storages that may hold tables, the lake's first."""
+    cache = cache_storage()
+    return [storage] if cache is None else [storage, cache]
 
 
-def kept_apart() -> LocalStorage | None:
-    """The place in the user's cache folder; None if there is none."""
+def cache_storage() -> LocalStorage | None:
+    """The storage in the user's cache folder; None if there is no such folder."""
     folder = cache_folder()
     return None if folder is None else _storage(folder / _FOLDER)
 
@@ -38,31 +38,33 @@ def _storage(folder: Path) -> LocalStorage:
 
 
 def put(storage: Storage, path: str, data: bytes) -> Storage | None:
-    """Stores a file in the first place that takes it; None if none does."""
+    """Store a file in the first storage that accepts it; None if none does."""
     for place in places(storage):
         with suppress(StorageError):
-            if _stored(place, path, data):
+            if _store(place, path, data):
                 if place is not storage:
-                    _make_room(place)
+                    _evict(place)
                 return place
     return None
 
 
-def _stored(place: Storage, path: str, data: bytes) -> bool:
-    """Whether the file is there now; another one may be in its place that cannot be taken away."""
+def _store(place: Storage, path: str, data: bytes) -> bool:
+    """Whether the file is stored now."""
     try:
         place.create(path, data)
     except ObjectExistsError:
+        # Another process stored it, or a damaged file has the name and could not be deleted.
         with suppress(ObjectMissingError, CorruptionError):
             return read_sized(place, path, len(data)) == data
         return False
     return True
 
 
-def _make_room(place: Storage) -> None:
-    found = sorted(place.list(layout.TABLES), key=lambda item: item.modified)
-    size = sum(item.size_bytes for item in found)
-    for item in found[:-1]:
+def _evict(place: Storage) -> None:
+    files = sorted(place.list(layout.TABLES), key=lambda item: item.modified)
+    size = sum(item.size_bytes for item in files)
+    # The newest file stays, whatever its size: it is about to be read.
+    for item in files[:-1]:
         if size <= MOST_BYTES:
             break
         place.delete(item.path)

@@ -1,8 +1,8 @@
-"""SQL expressions of upcasts: over the fields of a version of a schema, one value a row. The only place of ``tables`` that runs DuckDB.
+"""SQL expressions of upcasts: one value per row, over the fields of one version of a schema.
 
-What an expression can be is judged on how DuckDB parses and binds it: one value from one row, of
-the field's type, by functions of an allow-list, which give the same for the same arguments for
-ever, without a double on the way to a type that is exact.
+This is the only module of ``tables`` that runs DuckDB. An expression is checked as DuckDB parses
+and binds it: it must give one value from one row, of the field's type, by functions of the
+allow-list, and without a double on the way to an exact type.
 """
 
 import json
@@ -30,11 +30,11 @@ from eventlake.schemas.version import Version
 from eventlake.tables.growth import GrowthError, Size, growth
 
 ENGINE = f"duckdb-{duckdb.__version__}"
-"""Whose expressions these are; tables that went through some are kept apart by it."""
+"""The engine of upcasts; tables that depend on an upcast have its version in their path."""
 _OLD = "payloads"
 _MOST_CHARACTERS = 2_000
 _MOST_LEVELS = 500
-"""Of lists and objects in what DuckDB writes of an expression; a term more of a sum is two more."""
+"""Levels of nesting in a serialized expression; each further term of a sum adds two."""
 _CLASSES = frozenset(
     {
         "BETWEEN",
@@ -54,15 +54,17 @@ _CLASSES = frozenset(
 _OF_A_ROW = (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException)
 _MOST_DATABASES = 8
 _checked = CACHES.bounded_set(10_000)
-"""Upcasts that were found sound, by the hash of all that decides it."""
+"""Upcasts that passed the check, by the hash of everything that the check depends on."""
 
 
 class _Databases:
-    """One database for each set of expressions, so that nothing that came with one lake is ever met by another. A few are kept open.
+    """One database per set of expressions, so that expressions of two lakes never share one.
+
+    The most recently used databases stay open.
 
     Attributes:
-        plans: The database in which expressions are only planned, and evaluated over no rows once
-            they were judged; always open.
+        plans: The database in which expressions are planned, and evaluated over no rows after they
+            passed the check; always open.
     """
 
     def __init__(self, most: int = _MOST_DATABASES) -> None:
@@ -77,7 +79,10 @@ class _Databases:
         return len(self._kept)
 
     def of(self, expressions: Mapping[str, str]) -> duckdb.DuckDBPyConnection:
-        """The database of these expressions. The one that was used least recently is let go; it closes when nobody uses it any more."""
+        """The database of these expressions.
+
+        A database that is evicted closes when its last user releases it.
+        """
         key = frozenset(expressions.items())
         with self._lock:
             if key not in self._kept:
@@ -92,27 +97,27 @@ _databases = CACHES.per_process(_Databases)
 
 
 class EvaluationError(Exception):
-    """An expression has no value on some of these rows."""
+    """An expression has no value for some row."""
 
 
 def evaluate(
     expressions: Mapping[str, str], table: pa.Table, *, only_planned: bool = False
 ) -> pa.Table:
-    """One column an expression, one row a row.
+    """Evaluate expressions: one column per expression, one row per row.
 
     Args:
-        expressions: Of a checked upcast, by field.
+        expressions: The expressions of a checked upcast, by field.
         table: The fields that they read.
-        only_planned: Whether they are being judged, in the database for plans, and not in one of
-            these expressions alone.
+        only_planned: Whether the expressions are still being checked; then the database for plans
+            is used.
 
     Raises:
         EvaluationError: A value cannot be computed.
-        InvalidInputError: The engine itself failed.
+        InvalidInputError: DuckDB itself failed.
     """
     columns = ", ".join(f"(\n{text}\n) AS {identifier(name)}" for name, text in expressions.items())
     databases = _databases()
-    # Held until the cursor is closed: another thread may let go of it meanwhile.
+    # The reference keeps the database open: another thread may evict it meanwhile.
     database = databases.plans if only_planned else databases.of(expressions)
     try:
         with database.cursor() as cursor:
@@ -130,11 +135,18 @@ def evaluate(
 
 
 def complete(old: Schema, new: Schema, given: Mapping[str, str]) -> dict[str, str]:
-    """The expressions that a version records: those given. Fields without one are read from the old field of that name, or are null.
+    """The expressions that a version records, after a check.
+
+    Fields without an expression are read from the old field of the same name, or are null.
+
+    Args:
+        old: The schema before.
+        new: The schema to upcast to.
+        given: The expressions, by field of ``new``.
 
     Raises:
-        InvalidInputError: A field needs an expression, one is given for none, or an expression is
-            not allowed.
+        InvalidInputError: A field needs an expression, an expression has no field, or an expression
+            is not allowed.
     """
     where = f"upcast of {new.event_type}"
     named = isinstance(given, Mapping) and all(isinstance(name, str) for name in given)
@@ -161,10 +173,12 @@ def complete(old: Schema, new: Schema, given: Mapping[str, str]) -> dict[str, st
 
 
 def check_stored(version: Version) -> None:
-    """Judges the upcast of a version again, as it was when it was registered: its catalogue may have been written by anybody.
+    """Check the stored upcast of a version as its registration did.
+
+    Anybody who can write to the lake may have written its catalogue.
 
     Raises:
-        CorruptionError: It could not have been registered.
+        CorruptionError: The upcast could not have been registered.
     """
     if version.upcast is None or version.before is None:
         return
@@ -175,7 +189,10 @@ def check_stored(version: Version) -> None:
         complete(version.before.schema, version.schema, version.upcast)
     except InvalidInputError as error:
         name = version.schema.event_type
-        message = f"the stored schema of {name}, version {version.number}, has an upcast that cannot have been registered: {error.message}"
+        message = (
+            f"the stored schema of {name}, version {version.number}, has an upcast that cannot have"
+            f" been registered: {error.message}"
+        )
         raise CorruptionError(
             message,
             "run 'eventlake verify LAKE'; do not use this lake unless you trust who wrote it.",
@@ -184,7 +201,7 @@ def check_stored(version: Version) -> None:
 
 
 def largest(version: Version) -> Size:
-    """How much the checked upcast of a version can make of a row, all fields together."""
+    """An upper bound of the size of an upcast row, for a checked upcast."""
     if version.before is None:
         return Size()
     types = _types(version.before.schema)
@@ -199,7 +216,7 @@ def _types(schema: Schema) -> dict[str, FieldType]:
 
 
 def _check_unchanged(old: Mapping[str, Field], new: Field, where: str) -> None:
-    """Refuses a field without an expression whose old values cannot be read as they are."""
+    """Refuse a field without an expression if its old values cannot be read as they are."""
     before = old.get(new.name)
     if before is not None:
         reasons = [
@@ -213,17 +230,21 @@ def _check_unchanged(old: Mapping[str, Field], new: Field, where: str) -> None:
         )
     if reasons:
         message = f"{where}: field {new.name} needs an expression: {'; '.join(reasons)}"
-        hint = f'give one over the old fields, such as {{"{new.name}": "CAST(old_field AS DECIMAL(12, 2))"}}.'
+        hint = (
+            "give one over the old fields, such as"
+            f' {{"{new.name}": "CAST(old_field AS DECIMAL(12, 2))"}}.'
+        )
         raise InvalidInputError(message, hint, field=new.name)
 
 
 def _check(expression: str, old: Schema, field: Field, where: str) -> None:
-    """Refuses an expression that is none, or would not give the same for ever.
+    """Refuse an expression that is not allowed.
 
     Raises:
-        InvalidInputError: With what is wrong and what to write instead.
+        InvalidInputError: What is wrong, and what to write instead.
     """
-    hint = f"an upcast is one SQL expression over the fields {', '.join(identifier(one.name) for one in old.fields)}."
+    names = ", ".join(identifier(one.name) for one in old.fields)
+    hint = f"an upcast is one SQL expression over the fields {names}."
 
     def refuse(reason: object, instead: str = "") -> InvalidInputError:
         return InvalidInputError(
@@ -233,15 +254,11 @@ def _check(expression: str, old: Schema, field: Field, where: str) -> None:
         )
 
     try:
-        tree, plan = _understood(expression, old)
-        _judge(tree, plan, field, refuse)
-        found_type = (
-            evaluate(
-                {field.name: expression}, arrow_schema(old.payload).empty_table(), only_planned=True
-            )
-            .schema.field(0)
-            .type
-        )
+        tree, plan = _planned(expression, old)
+        _check_plan(tree, plan, field, refuse)
+        no_rows = arrow_schema(old.payload).empty_table()
+        computed = evaluate({field.name: expression}, no_rows, only_planned=True)
+        found_type = computed.schema.field(0).type
     except InvalidInputError:
         raise
     except GrowthError as error:
@@ -250,11 +267,11 @@ def _check(expression: str, old: Schema, field: Field, where: str) -> None:
         raise refuse(f"DuckDB refused it: {error}") from error
     except (ValueError, RecursionError, duckdb.Error) as error:
         raise refuse(f"cannot be understood: {error}") from error
-    if not _is_near(found_type, arrow_type(field.type)):
+    if not _is_convertible(found_type, arrow_type(field.type)):
         raise refuse(f"expected {field.type}, found {found_type}", "a CAST around it")
 
 
-def _judge(
+def _check_plan(
     tree: Mapping[str, Any],
     plan: Mapping[str, Any],
     field: Field,
@@ -267,7 +284,8 @@ def _judge(
     bound = plan["plans"][0]["expressions"][0]
     for refusal in (*check_names(tree), *check(bound)):
         raise refuse(f"{refusal.what}: {refusal.why}")
-    inexact = _on_the_way(bound) & (FLOATS if field.type.kind == "utf8" else FLOATS | {"JSON"})
+    # Text may come from JSON; any other value of JSON went through a double.
+    inexact = _types_inside(bound) & (FLOATS if field.type.kind == "utf8" else FLOATS | {"JSON"})
     if inexact and not _is_inexact(field.type):
         raise refuse(
             f"goes through {min(inexact)}, and {field.type} is exact",
@@ -280,33 +298,34 @@ def _judge(
         )
 
 
-def _on_the_way(bound: Mapping[str, Any]) -> set[str]:
-    """The names of all types that values have in an expression."""
+def _types_inside(bound: Mapping[str, Any]) -> set[str]:
+    """The names of the types of an expression and of everything inside it."""
     return set().union(*(type_names(type_of(node)) for node in subexpressions(bound)))
 
 
-def _understood(expression: str, old: Schema) -> tuple[dict[str, Any], dict[str, Any]]:
-    """How DuckDB parses the expression by itself, and its plan of it over the old fields.
+def _planned(expression: str, old: Schema) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The syntax tree of an expression by itself, and its plan over the old fields.
 
     Raises:
-        ValueError: It is no text that DuckDB could take.
+        ValueError: The text is too long, nested too deeply, or not UTF-8.
     """
     expression.encode()
     if len(expression) > _MOST_CHARACTERS:
         message = f"expected at most {_MOST_CHARACTERS:,} characters, found {len(expression):,}"
         raise ValueError(message)
-    # By itself first: what is one expression alone cannot close the parentheses around it. The line
-    # ends keep a comment inside them.
+    # Parsed by itself first: what is one expression alone cannot close the parentheses around it.
+    # The line breaks keep a comment inside them.
     tree = _parsed(expression)
     if not tree.get("error"):
         if not _is_alone(tree):
             return tree, {}
-        # Before anything is planned: planning computes what is constant.
+        # Before anything is planned, since planning evaluates constants.
         growth(tree["statements"][0]["node"]["select_list"][0], _types(old))
     with _databases().plans.cursor() as cursor:
         cursor.register("no rows", arrow_schema(old.payload).empty_table())
         cursor.execute(f'CREATE TEMP TABLE {_OLD} AS SELECT * FROM "no rows"')
-        serialized = "SELECT json_serialize_plan(?, skip_null := true, skip_empty := true, optimize := false)"
+        options = "skip_null := true, skip_empty := true, optimize := false"
+        serialized = f"SELECT json_serialize_plan(?, {options})"
         query = f"SELECT (\n{expression}\n) AS x FROM {_OLD}"
         plan = json.loads(cursor.execute(serialized, [query]).fetchall()[0][0])
     if max(depth(tree), depth(plan)) > _MOST_LEVELS:
@@ -316,7 +335,7 @@ def _understood(expression: str, old: Schema) -> tuple[dict[str, Any], dict[str,
 
 
 def _parsed(expression: str) -> dict[str, Any]:
-    """How DuckDB parses an expression by itself."""
+    """The syntax tree of an expression by itself."""
     tree: dict[str, Any] = tree_of(f"SELECT\n{expression}\n")
     return tree
 
@@ -347,7 +366,7 @@ def _is_alone(tree: Mapping[str, Any]) -> bool:
 
 
 def _is_one_value(plan: Mapping[str, Any]) -> bool:
-    """Whether a plan is one value a row of the old fields."""
+    """Whether a plan is one value per row of the old fields."""
     tops = plan["plans"]
     return bool(
         len(tops) == 1
@@ -360,13 +379,13 @@ def _is_one_value(plan: Mapping[str, Any]) -> bool:
 
 
 def _is_inexact(kind: FieldType) -> bool:
-    """Whether nothing in a type is exact, so that doubles do no harm."""
+    """Whether a type contains doubles only, so that doubles inside the expression do no harm."""
     inner = [kind.item] if kind.item is not None else [field.type for field in kind.fields]
     return kind.kind == "float64" or bool(inner and all(map(_is_inexact, inner)))
 
 
-def _is_near(found: pa.DataType, wanted: pa.DataType) -> bool:
-    """Whether values of one type can be asked to be of another: numbers that are exact, instants, or the very same."""
+def _is_convertible(found: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether values of a type can be converted to another without loss, or fail if they cannot."""
     exact = all(pa.types.is_integer(kind) or pa.types.is_decimal(kind) for kind in (found, wanted))
     instants = wanted == INSTANT and pa.types.is_timestamp(found) and found.tz is not None
     texts = wanted == pa.string() and (

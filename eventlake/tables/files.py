@@ -1,4 +1,4 @@
-"""The files of event tables: made if they are missing or a stranger's, merged if they are small, checked when they were written since."""
+"""The files of event tables: derived if missing or not trusted, merged if small, checked if new."""
 
 import logging
 from collections.abc import Sequence
@@ -41,16 +41,17 @@ from eventlake.trust import Trust, statement
 
 _LOG = logging.getLogger(__name__)
 _TRIES = 5
+_DELETE = "delete the file; it is derived from the segments again."
 
 
 @dataclass(frozen=True, slots=True)
 class TableFile:
-    """A part of an event table.
+    """A part of an event table: a file, or rows in memory.
 
     Attributes:
-        stop: Events from this sequence on do not belong to the history; None where all do.
-        location: A path that an engine can open; None where there is ``rows``.
-        rows: The rows themselves, in stored columns; None where there is ``location``.
+        stop: The first sequence that does not belong to the history; None if all of them do.
+        location: A path that an engine can open; None for rows in memory.
+        rows: The rows in stored columns; None for a file.
     """
 
     stop: int | None
@@ -60,7 +61,7 @@ class TableFile:
 
 @dataclass(frozen=True, slots=True)
 class EventTable:
-    """One event type under one schema, up to a watermark, as it can be had now."""
+    """The events of one type under one schema, up to a watermark."""
 
     version: Version
     parts: tuple[TableFile, ...]
@@ -75,15 +76,17 @@ def event_tables(
     *,
     fresh: bool = False,
 ) -> list[EventTable]:
-    """The tables of event types, in the order asked for; what is missing of them is derived and stored, each segment being read once.
+    """The tables of event types, in the order of ``versions``.
+
+    What is missing is derived and stored; each segment is read once for all tables.
 
     Args:
-        storage: Where the lake is.
-        manifest: Reaches at least to ``watermark``; what it says of segments is so.
-        versions: The schemas to read with, of types that differ.
-        watermark: Exclusive.
-        trust: What is believed of the lake.
-        fresh: Look at no stored table and store none.
+        storage: The lake's storage.
+        manifest: A verified manifest that reaches at least to ``watermark``.
+        versions: The schemas to read with, of different types.
+        watermark: The end of the history, exclusive.
+        trust: What is trusted in the lake.
+        fresh: Whether to ignore stored tables and to store none.
 
     Raises:
         CorruptionError: A segment is damaged.
@@ -91,8 +94,9 @@ def event_tables(
     if fresh:
         return [_fresh_table(storage, manifest, version, watermark, trust) for version in versions]
     tables = [_StoredTable(storage, manifest, version, watermark, trust) for version in versions]
+    # Another process may delete a file between its choice and its use; after a few attempts the
+    # tables are derived in memory instead.
     for _ in range(_TRIES):
-        # A file that is taken away between choice and use is derived once more, but not for ever.
         if not _complete(storage, tables, trust):
             continue
         with suppress(CorruptionError, ObjectMissingError):
@@ -101,7 +105,11 @@ def event_tables(
 
 
 def _complete(storage: Storage, tables: Sequence["_StoredTable"], trust: Trust) -> bool:
-    """Derives and stores what is missing of some tables; whether nothing is missing any more."""
+    """Derive and store what is missing of some tables.
+
+    Returns:
+        Whether nothing is missing now.
+    """
     missing = [(one, table) for table in tables for one in table.missing()]
     if missing:
         missing.sort(key=lambda pair: pair[0].placed[1].start)
@@ -114,20 +122,20 @@ def _complete(storage: Storage, tables: Sequence["_StoredTable"], trust: Trust) 
                 for one, table in pairs:
                     table.add(one, derive(events, one.placed, table.version, one.start, one.stop))
                     advance(one.stop - one.start)
-                _make_room(tables)
+                _limit_memory(tables)
         for table in tables:
             table.store()
     return not any(table.missing() for table in tables)
 
 
-def _make_room(tables: Sequence["_StoredTable"]) -> None:
-    """Stores the largest tables until what is held in memory is bounded."""
+def _limit_memory(tables: Sequence["_StoredTable"]) -> None:
+    """Store the largest tables until the rows in memory are few enough."""
     while sum(table.rows for table in tables) >= MERGED_ROWS:
         max(tables, key=lambda table: table.rows).store()
 
 
 def _wanted(manifest: Manifest, event_type: str, watermark: int) -> list["_Stretch"]:
-    """The segments with events of the type, and which stretch of each belongs to the history."""
+    """The segments with events of the type, each with the part that belongs to the history."""
     placed = manifest.between(0, watermark)
     return [
         _Stretch(one, one[1].start, min(one[1].stop, watermark))
@@ -152,7 +160,7 @@ def _fresh_table(
 
 @dataclass(frozen=True, slots=True)
 class _Stretch:
-    """Events ``[start, stop)`` of a segment."""
+    """The events ``[start, stop)`` of a segment."""
 
     placed: SegmentInCommit
     start: int
@@ -160,11 +168,11 @@ class _Stretch:
 
 
 class _StoredTable:
-    """One event table while it is brought up to a watermark.
+    """One event table while it is completed up to a watermark.
 
     Attributes:
         version: The schema to read with.
-        rows: How many rows are in memory, not stored yet.
+        rows: The number of rows that are in memory and not stored yet.
     """
 
     def __init__(
@@ -177,26 +185,29 @@ class _StoredTable:
         self._watermark = watermark
         self._trust = trust
         self._wanted = _wanted(manifest, version.schema.event_type, watermark)
+        # Reversed, so that the lake's own file wins over the same file in the cache folder.
         self._places = {
             one: place for place in reversed(places(storage)) for one in _ranges(place, version)
         }
         self._chosen: list[TableRange] = []
-        self._open: list[tuple[_Stretch, pa.Table]] = []
-        self._kept: dict[TableRange, pa.Table] = {}
+        self._pending: list[tuple[_Stretch, pa.Table]] = []
+        # Ranges that no storage accepted.
+        self._in_memory: dict[TableRange, pa.Table] = {}
 
     def missing(self) -> list[_Stretch]:
-        """What no sound file holds, in order."""
+        """What no valid file holds, in order."""
         stretches = [(one.start, one.stop) for one in self._wanted]
         while True:
-            self._chosen, missing = cover(
-                true_ranges([*self._places, *self._kept], self._manifest), stretches
-            )
-            unsound = [
-                one for one in self._chosen if one not in self._kept and not self._is_sound(one)
+            known = true_ranges([*self._places, *self._in_memory], self._manifest)
+            self._chosen, missing = cover(known, stretches)
+            invalid = [
+                one
+                for one in self._chosen
+                if one not in self._in_memory and not self._is_valid(one)
             ]
-            if not unsound:
+            if not invalid:
                 break
-            for one in unsound:
+            for one in invalid:
                 del self._places[one]
         holders = [
             next(one for one in self._wanted if one.start <= start < one.stop)
@@ -208,57 +219,60 @@ class _StoredTable:
         ]
 
     def add(self, stretch: _Stretch, table: pa.Table) -> None:
-        """Takes derived rows; what was taken before is stored where a file stands between, or where it is much."""
-        if self._open and any(
-            self._open[-1][0].stop <= one.start < stretch.start for one in self._chosen
+        """Add derived rows; pending rows are stored once they are many.
+
+        They are also stored if an existing file lies between them and the new rows, since a range
+        must not overlap another one.
+        """
+        if self._pending and any(
+            self._pending[-1][0].stop <= one.start < stretch.start for one in self._chosen
         ):
             self.store()
-        self._open.append((stretch, table))
+        self._pending.append((stretch, table))
         self.rows += table.num_rows
         if self.rows >= MERGED_ROWS // 2:
             self.store()
 
     def store(self) -> None:
-        """Stores what was taken as one range, together with the small ranges just before it."""
-        if not self._open:
+        """Store pending rows as one range, merged with the small ranges just before it."""
+        if not self._pending:
             return
-        start, stop = self._open[0][0].start, self._open[-1][0].stop
-        merged = self._read_again(
-            [one for one in to_merge(self._chosen, start, self.rows) if one not in self._kept]
-        )
-        rows = joined([*merged.values(), *(table for _, table in self._open)])
+        start, stop = self._pending[0][0].start, self._pending[-1][0].stop
+        small = to_merge(self._chosen, start, self.rows)
+        merged = self._neighbours([one for one in small if one not in self._in_memory])
+        rows = joined([*merged.values(), *(table for _, table in self._pending)])
         data = segments.encode_sorted(rows)
         first = min((one.start for one in merged), default=start)
-        made = TableRange(
+        stored = TableRange(
             first, stop, rows.num_rows, commit_at(self._manifest, stop), sha256_hex(data)
         )
-        place = put(self._storage, self._path(made), data)
+        place = put(self._storage, self._path(stored), data)
         if place is None:
-            self._kept[made] = rows
+            self._in_memory[stored] = rows
         else:
-            self._places[made] = place
+            self._places[stored] = place
             if not self._trust.believes:
-                self._trust.ledger.note([self._statement(made)])
-            self._note_bytes(made, state_of(place, self._path(made)))
-        self._chosen = sorted([*(one for one in self._chosen if one not in merged), made])
-        self._open, self.rows = [], 0
+                self._trust.ledger.note([self._statement(stored)])
+            self._note_bytes(stored, state_of(place, self._path(stored)))
+        self._chosen = sorted([*(one for one in self._chosen if one not in merged), stored])
+        self._pending, self.rows = [], 0
 
-    def _read_again(self, small: Sequence[TableRange]) -> dict[TableRange, pa.Table]:
-        """The rows of neighbouring ranges, without those before one that was taken away meanwhile."""
-        found: dict[TableRange, pa.Table] = {}
+    def _neighbours(self, small: Sequence[TableRange]) -> dict[TableRange, pa.Table]:
+        """The rows of adjacent ranges, back to the first one that can no longer be read."""
+        tables: dict[TableRange, pa.Table] = {}
         for one in reversed(small):
             try:
-                found[one] = self._rows(one)
+                tables[one] = self._rows(one)
             except (CorruptionError, ObjectMissingError):
                 break
-        return found
+        return tables
 
     def parts(self) -> list[TableFile]:
         """The files, cut at the watermark.
 
         Raises:
-            CorruptionError: One was damaged since it was chosen.
-            ObjectMissingError: One was taken away since.
+            CorruptionError: A file was damaged after it was chosen.
+            ObjectMissingError: A file was deleted after it was chosen.
         """
         return [
             self._part(one, self._watermark if one.stop > self._watermark else None)
@@ -266,14 +280,12 @@ class _StoredTable:
         ]
 
     def _part(self, one: TableRange, stop: int | None) -> TableFile:
-        if one in self._kept:
-            return TableFile(stop, None, self._kept[one])
+        if one in self._in_memory:
+            return TableFile(stop, None, self._in_memory[one])
         location = self._places[one].locate(self._path(one))
-        return (
-            TableFile(stop, location, None)
-            if location is not None
-            else TableFile(stop, None, self._rows(one))
-        )
+        if location is not None:
+            return TableFile(stop, location, None)
+        return TableFile(stop, None, self._rows(one))
 
     def _rows(self, one: TableRange) -> pa.Table:
         return stored_rows(self._places[one], self.version, one)
@@ -281,11 +293,10 @@ class _StoredTable:
     def _path(self, one: TableRange) -> str:
         return f"{folder(self.version)}/{one.name}"
 
-    def _is_sound(self, one: TableRange) -> bool:
-        """Whether a file is there, holds what its name says, and was derived by somebody who is believed.
+    def _is_valid(self, one: TableRange) -> bool:
+        """Whether a file exists, holds what its name says, and has a trusted author.
 
-        One that is damaged is taken away, to be made again; one that a stranger derived is left
-        alone.
+        A damaged file is deleted, to be derived again; one without a trusted author is left alone.
         """
         if not self._trust.knows(self._statement(one)):
             return False
@@ -298,19 +309,20 @@ class _StoredTable:
         ):
             return True
         try:
-            sound = is_named_by(
+            intact = is_named_by(
                 place, path, one.sha256, size_of(place, path), ending=PARQUET_ENDING
             )
         except ObjectMissingError:
             return False
-        if sound:
+        if intact:
+            # The hash is remembered only if the file did not change while it was computed.
             self._note_bytes(one, state if state == state_of(place, path) else None)
             return True
-        _LOG.warning("%s is damaged; it is derived from the segments, and made again", path)
+        _LOG.warning("%s is damaged; it is derived from the segments again", path)
         try:
             place.delete(path)
         except StorageError as error:
-            _LOG.warning("it could not be taken away: %s", error.message)
+            _LOG.warning("%s could not be deleted: %s", path, error.message)
         return False
 
     def _note_bytes(self, one: TableRange, state: State | None) -> None:
@@ -330,7 +342,7 @@ def _ranges(place: Storage, version: Version) -> list[TableRange]:
 
 
 def table_statement(manifest: Manifest, version: Version, one: TableRange) -> bytes:
-    """The statement that a file holds what is derived from the events of a range under a schema."""
+    """The statement that a file holds the rows derived from a range of events under a schema."""
     last = manifest.commits[manifest.version_of(one.stop - 1)].commit_hash
     schema = version.schema
     return statement(
@@ -347,23 +359,20 @@ def table_statement(manifest: Manifest, version: Version, one: TableRange) -> by
 
 
 def stored_rows(place: Storage, version: Version, one: TableRange) -> pa.Table:
-    """The rows of a range, as they are stored.
+    """The rows of a range, in stored columns.
 
     Raises:
-        CorruptionError: It does not hold what its name says, or is not a Parquet file of these
-            columns.
-        ObjectMissingError: It is gone.
+        CorruptionError: The file differs from its name, or is not a Parquet file of these columns.
+        ObjectMissingError: The file does not exist.
     """
     path = f"{folder(version)}/{one.name}"
     data = read_named(place, path, one.sha256, ending=PARQUET_ENDING)
     if data is None:
         message = f"{path} is damaged: expected sha256 {one.sha256}, found another"
-        raise CorruptionError(message, "it is derived: delete it, and it is made again.", path=path)
+        raise CorruptionError(message, _DELETE, path=path)
     schema = stored_schema(version.schema)
     try:
         return segments.read_bytes(data, path, rows=one.rows).select(schema.names).cast(schema)
     except (pa.ArrowException, KeyError, ValueError) as error:
         message = f"{path} has other columns than its event type: {error}"
-        raise CorruptionError(
-            message, "it is derived: delete it, and it is made again.", path=path
-        ) from error
+        raise CorruptionError(message, _DELETE, path=path) from error

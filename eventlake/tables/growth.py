@@ -1,8 +1,8 @@
-"""How much an upcast can make of a row, told by its text: memory is bounded before anything is computed.
+"""An upper bound of what an upcast can make of a row, so that memory is bounded beforehand.
 
-An expression is judged as DuckDB parses it. Its size is so many times the row, and bytes besides.
-Functions that repeat text must say how often by a literal, and nothing may grow by the product of
-two values of the row.
+The bound is computed from the expression's syntax tree, as a multiple of the row plus a number of
+bytes. Functions that repeat text need a literal count, and nothing may grow by the product of two
+values of the row.
 """
 
 import re
@@ -14,11 +14,11 @@ from eventlake.exactness.tree import nodes
 from eventlake.schemas.schema import FieldType
 
 MOST_COUNT = 1_000
-"""Of a function that repeats: characters, values, times."""
+"""The largest count of a function that repeats: characters, values or repetitions."""
 MOST_TIMES = 64
-"""How many times the row an expression, or a part of it, may come to."""
+"""The largest multiple of the row that an expression, or a part of it, may reach."""
 MOST_BYTES = 1 << 16
-"""And how many bytes besides."""
+"""The most bytes that it may add to that."""
 _VALUE_BYTES = 20
 _SERIES_BYTES = 2 * MOST_COUNT * 8
 _EXPANDING = {
@@ -44,27 +44,27 @@ _EXPANDING = {
     ),
     **dict.fromkeys(("strftime",), 16),
 }
-"""How many bytes these can make of one."""
+"""The most bytes that a function can return per byte of its arguments."""
 _REFUSED = {
     **dict.fromkeys(
         ("list_reduce", "array_reduce", "reduce"), "it can double a value at every step"
     ),
     **dict.fromkeys(
         ("levenshtein", "editdist3", "damerau_levenshtein"),
-        "it takes time by the product of two lengths",
+        "its time grows with the product of two lengths",
     ),
 }
-_CHOOSING = frozenset({"filter", "list_filter", "array_filter"})
+_FILTERS = frozenset({"filter", "list_filter", "array_filter"})
 _LONG_FORMAT = re.compile(r"\d{4}|\*|\{[^}]*\{")
 
 
 class GrowthError(ValueError):
-    """An expression can make more of a row than is allowed."""
+    """An expression can exceed the bound, or its size is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """At most so many times the row, and bytes besides."""
+    """An upper bound of a size: a multiple of the row, plus a number of bytes."""
 
     times: int = 0
     bytes: int = 0
@@ -76,28 +76,28 @@ class Size:
         return Size(self.times * count, self.bytes * count)
 
 
-_VALUE, _TRUTH = Size(0, _VALUE_BYTES), Size(0, 1)
+_VALUE, _BOOLEAN = Size(0, _VALUE_BYTES), Size(0, 1)
 _CONDITIONS = frozenset({"BETWEEN", "COMPARISON", "CONJUNCTION"})
 _ROW = Size(1)
 Node = Mapping[str, Any]
 Names = Mapping[str, Size | None]
-"""What names stand for; None for what a lambda must not read."""
+"""The sizes of columns and lambda variables; None for what a lambda must not read."""
 
 
 def growth(expression: Node, fields: Mapping[str, FieldType]) -> Size:
-    """How much an expression can come to.
+    """An upper bound of the size of an expression's value.
 
     Args:
-        expression: As DuckDB parses it.
-        fields: The types of what it reads.
+        expression: Its syntax tree.
+        fields: The types of the fields that it may read.
 
     Raises:
-        GrowthError: That is too much, or cannot be told.
+        GrowthError: The bound is too large, or is not known.
     """
-    return _size(
-        expression,
-        {name.casefold(): _ROW if _has_length(kind) else _VALUE for name, kind in fields.items()},
-    )
+    names = {
+        name.casefold(): _ROW if _has_length(kind) else _VALUE for name, kind in fields.items()
+    }
+    return _size(expression, names)
 
 
 def _has_length(kind: FieldType) -> bool:
@@ -109,93 +109,94 @@ def _size(node: Node, names: Names) -> Size:
     if kind == "CONSTANT":
         found = Size(0, len(str(node["literal"].get("text", "")).encode()))
     elif kind == "COLUMN_REF":
-        found = _read(str(node["column_names"][0]), names)
+        found = _column_size(str(node["column_names"][0]), names)
     elif kind == "FUNCTION":
-        found = _called(node, names)
+        found = _call_size(node, names)
     elif kind == "LAMBDA":
-        message = "a lambda stands where no function takes one"
+        message = "a lambda is only allowed as an argument of a function"
         raise GrowthError(message)
     elif any(
         str(one.get("type_name")).casefold() == "array" for one in nodes(node.get("type_expr"))
     ):
-        message = "a list of a fixed length, which takes room where there is none too"
+        message = "a list of fixed length, which takes the same memory if it is null"
         raise GrowthError(message)
     else:
-        found = sum((_size(one, names) for one in _parts(node)), Size())
-        found = _TRUTH if kind in _CONDITIONS else found
+        # The sum is computed for conditions too, since it checks what they contain.
+        found = sum((_size(one, names) for one in _children(node)), Size())
+        found = _BOOLEAN if kind in _CONDITIONS else found
     if found.times > MOST_TIMES or found.bytes > MOST_BYTES:
         message = f"it can become more than {MOST_TIMES} times the row and {MOST_BYTES:,} bytes"
         raise GrowthError(message)
     return found
 
 
-def _parts(node: Any) -> list[Node]:
-    """The expressions right inside of a node."""
+def _children(node: Any) -> list[Node]:
+    """The expressions directly inside a node."""
     found: list[Node] = []
     for value in node.values() if isinstance(node, Mapping) else node:
         if isinstance(value, Mapping) and value.get("class") not in {None, "TYPE"}:
             found.append(value)
         elif isinstance(value, Mapping | list):
-            found += _parts(value)
+            found += _children(value)
     return found
 
 
-def _read(name: str, names: Names) -> Size:
+def _column_size(name: str, names: Names) -> Size:
     size = names.get(name.casefold(), _ROW if None not in names.values() else None)
     if size is None:
-        message = f"a lambda reads {name}, which is outside of it and may be long; it may read numbers, instants and its own values"
+        message = (
+            f"a lambda reads {name}, which is outside of it and may be long; it may read numbers,"
+            " instants and its own values"
+        )
         raise GrowthError(message)
     return size
 
 
-def _called(node: Node, names: Names) -> Size:
+def _call_size(node: Node, names: Names) -> Size:
     name = str(node["function_name"]).casefold()
     if name in _REFUSED:
         message = f"{name}(): {_REFUSED[name]}"
         raise GrowthError(message)
     arguments = node.get("arguments") or []
     if name in _RULES and any(one.get("name") for one in arguments):
-        message = f"{name}(): arguments must go by their place"
+        message = f"{name}(): arguments must be positional"
         raise GrowthError(message)
     passed = [one["expression"] for one in arguments]
-    lambdas, given = (
-        [one for one in passed if one["class"] == "LAMBDA"],
-        [one for one in passed if one["class"] != "LAMBDA"],
-    )
-    sizes = [_size(one, names) for one in given]
+    lambdas = [one for one in passed if one["class"] == "LAMBDA"]
+    values = [one for one in passed if one["class"] != "LAMBDA"]
+    sizes = [_size(one, names) for one in values]
     if lambdas and sizes:
-        made = sum((_applied(one, sizes[0], names) for one in lambdas), Size())
-        return sizes[0] if name in _CHOOSING else made
+        # The lambda of a filter is checked too, although its values are not kept.
+        mapped = sum((_lambda_size(one, sizes[0], names) for one in lambdas), Size())
+        return sizes[0] if name in _FILTERS else mapped
     if name in _RULES:
         try:
-            return _RULES[name](name, given, sizes)
+            return _RULES[name](name, values, sizes)
         except IndexError:
             message = f"{name}(): expected more arguments"
             raise GrowthError(message) from None
     return sum(sizes, Size()) * _EXPANDING.get(name, 1)
 
 
-def _applied(node: Node, over: Size, names: Names) -> Size:
-    """What a lambda makes of all values of a list together: there are no more of them than bytes."""
+def _lambda_size(node: Node, over: Size, names: Names) -> Size:
+    """A bound for all values of a lambda over a list, which has at most as many items as bytes."""
     first, *others = [str(one["column_names"][0]).casefold() for one in _references(node["lhs"])]
     inside: dict[str, Size | None] = {
         name: size if size is not None and not size.times else None for name, size in names.items()
     }
-    # Names that are not known, such as the table's, are outside as well.
-    made = _size(node["expr"], {**inside, "": None, **dict.fromkeys(others, _VALUE), first: _ROW})
-    return Size((made.times + made.bytes) * over.times, (made.times + made.bytes) * over.bytes)
+    # The entry for "" makes unknown names, such as the table's, count as outside the lambda.
+    each = _size(node["expr"], {**inside, "": None, **dict.fromkeys(others, _VALUE), first: _ROW})
+    return Size((each.times + each.bytes) * over.times, (each.times + each.bytes) * over.bytes)
 
 
 def _references(node: Node) -> list[Node]:
-    return (
-        [node]
-        if node["class"] == "COLUMN_REF"
-        else [inner for one in _parts(node) for inner in _references(one)]
-    )
+    if node["class"] == "COLUMN_REF":
+        return [node]
+    return [inner for one in _children(node) for inner in _references(one)]
 
 
 def _count(name: str, node: Node) -> int:
-    """A literal that says how often."""
+    """The value of a literal count."""
     literal = node["literal"] if node["class"] == "CONSTANT" else {}
     text = str(literal.get("text", ""))
     if (
@@ -203,16 +204,14 @@ def _count(name: str, node: Node) -> int:
         or not text.lstrip("-").isdigit()
         or abs(int(text)) > MOST_COUNT
     ):
-        message = (
-            f"{name}(): how often must be a whole number up to {MOST_COUNT:,} that is written out"
-        )
+        message = f"{name}(): the count must be a literal integer up to {MOST_COUNT:,}"
         raise GrowthError(message)
     return abs(int(text))
 
 
 def _text(name: str, node: Node) -> str:
     if node["class"] != "CONSTANT":
-        message = f"{name}(): what is put in must be a text that is written out"
+        message = f"{name}(): the text that is inserted must be a literal"
         raise GrowthError(message)
     return str(node["literal"].get("text", ""))
 
@@ -243,8 +242,8 @@ def _replace(name: str, passed: Sequence[Node], sizes: Sequence[Size]) -> Size:
 
 def _regexp_replace(name: str, passed: Sequence[Node], sizes: Sequence[Size]) -> Size:
     put = _text(name, passed[2])
-    # Every reference may be the whole text; all matches of 'g' together, and an empty match at
-    # every byte.
+    # Every reference may be the whole text. With option 'g', an empty pattern matches at every
+    # byte.
     has_options = len(passed) > 3  # noqa: PLR2004
     times = 1 + put.count("\\") + (len(put.encode()) if has_options else 0)
     return sizes[0] * times + sum(sizes[1:], _VALUE)
@@ -260,9 +259,8 @@ def _joined(name: str, passed: Sequence[Node], sizes: Sequence[Size]) -> Size:
 
 
 def _aggregated(name: str, passed: Sequence[Node], sizes: Sequence[Size]) -> Size:
-    return sizes[0] * (1 + sum(len(_text(name, one).encode()) for one in passed[2:])) + sum(
-        sizes[1:], _VALUE
-    )
+    between = sum(len(_text(name, one).encode()) for one in passed[2:])
+    return sizes[0] * (1 + between) + sum(sizes[1:], _VALUE)
 
 
 def _concat_ws(_: str, passed: Sequence[Node], sizes: Sequence[Size]) -> Size:
@@ -271,15 +269,16 @@ def _concat_ws(_: str, passed: Sequence[Node], sizes: Sequence[Size]) -> Size:
 
 def _extracted(name: str, passed: Sequence[Node], sizes: Sequence[Size]) -> Size:
     if any(size.times for size in sizes[1:]):
-        message = f"{name}(): what is taken out must be written out"
+        message = f"{name}(): the path must be a literal"
         raise GrowthError(message)
-    # A list of places or names takes out as many texts.
-    return sizes[0] * (1 + sum(len(_parts(node)) for node in passed[1:])) + sum(sizes[1:], _VALUE)
+    # A list of paths extracts as many texts.
+    paths = sum(len(_children(node)) for node in passed[1:])
+    return sizes[0] * (1 + paths) + sum(sizes[1:], _VALUE)
 
 
 def _selected(name: str, _: Sequence[Node], sizes: Sequence[Size]) -> Size:
     if sizes[0].times and sizes[1].times:
-        message = f"{name}(): values must be chosen by places that are written out"
+        message = f"{name}(): the positions must be literals"
         raise GrowthError(message)
     return sizes[0] * max(1, sizes[1].bytes) + sizes[1] * max(1, sizes[0].bytes)
 
@@ -287,7 +286,7 @@ def _selected(name: str, _: Sequence[Node], sizes: Sequence[Size]) -> Size:
 def _formatted(name: str, passed: Sequence[Node], sizes: Sequence[Size]) -> Size:
     text = _text(name, passed[0])
     if _LONG_FORMAT.search(text):
-        message = f"{name}(): widths must be numbers up to 999 that are written out"
+        message = f"{name}(): widths must be literal numbers up to 999"
         raise GrowthError(message)
     places = text.count("%") + text.count("{")
     return sum(sizes, Size()) * max(1, places) + Size(0, MOST_COUNT * places)

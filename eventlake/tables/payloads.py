@@ -1,4 +1,4 @@
-"""Payloads that were accepted under some version of a schema, as columns of a later one."""
+"""Reads payloads that were accepted under one version of a schema as columns of a later one."""
 
 from dataclasses import replace
 
@@ -23,45 +23,51 @@ def read(
     version: Version,
     quiet: npt.NDArray[np.bool_] | None = None,
 ) -> Parsed:
-    """Reads a column of payloads as ``version`` has them.
+    """Read payloads as columns of ``version``.
+
+    Payloads older than an upcast are read with the version that accepted them and upcast step by
+    step.
 
     Args:
         payloads: JSON texts or null, of one event type.
-        sequences: Where the events stand, ascending.
-        version: The schema to read with. Payloads older than one of its upcasts are read with the
-            version that they were accepted under, and brought up step by step. Where there are
-            problems the table is of no use.
-        quiet: Retractions without a payload. Under a schema with required fields, every field of
-            theirs is null.
+        sequences: The events' sequences, ascending.
+        version: The schema to read with.
+        quiet: Retractions without a payload. Under a schema with required fields, all their fields
+            are null.
+
+    Returns:
+        The columns and what is wrong; with problems, the columns are incomplete.
     """
     tables, problems, done = [arrow_schema(version.schema.payload).empty_table()], [], 0
     for end, accepted in version.epochs():
         stop = len(sequences) if end is None else int(np.searchsorted(sequences, end))
         if stop > done:
-            schema, mute = accepted.schema.payload, None if quiet is None else quiet[done:stop]
-            if mute is None or not mute.any() or not any(field.required for field in schema.fields):
-                mute = np.zeros(stop - done, np.bool_)
-            spoken = np.flatnonzero(~mute)
+            schema, empty = accepted.schema.payload, None if quiet is None else quiet[done:stop]
+            # Without required fields an empty payload parses to nulls like any other.
+            needs_values = any(field.required for field in schema.fields)
+            if empty is None or not empty.any() or not needs_values:
+                empty = np.zeros(stop - done, np.bool_)
+            filled = np.flatnonzero(~empty)
             part = payloads.slice(done, stop - done)
-            table, found = _brought_up(
-                parse(part.filter(pa.array(~mute)) if mute.any() else part, schema, stored=True),
+            table, found = _upcast_to(
+                parse(part.filter(pa.array(~empty)) if empty.any() else part, schema, stored=True),
                 accepted,
                 version,
             )
-            tables.append(_spread(table, ~mute) if mute.any() and not found else table)
+            tables.append(_with_null_rows(table, ~empty) if empty.any() and not found else table)
             problems += [
-                replace(problem, row=done + int(spoken[problem.row or 0])) for problem in found
+                replace(problem, row=done + int(filled[problem.row or 0])) for problem in found
             ]
             done = stop
     return Parsed(pa.concat_tables(tables), problems)
 
 
-def _spread(table: pa.Table, where: npt.NDArray[np.bool_]) -> pa.Table:
-    """The rows of a table at some places, with nulls at the others."""
-    return gathered(table, pa.array(np.cumsum(where) - 1, mask=~where))
+def _with_null_rows(table: pa.Table, filled: npt.NDArray[np.bool_]) -> pa.Table:
+    """The rows of a table at the places that are ``filled``, with null rows at the others."""
+    return gathered(table, pa.array(np.cumsum(filled) - 1, mask=~filled))
 
 
-def _brought_up(
+def _upcast_to(
     parsed: Parsed, accepted: Version, version: Version
 ) -> tuple[pa.Table, list[Problem]]:
     table, problems = parsed.table, list(parsed.problems)
@@ -72,5 +78,5 @@ def _brought_up(
             table = widened(table, step.schema)
         else:
             table, problems = upcast(table, step)
-    # Where something is wrong nobody reads on.
+    # Callers concatenate the parts, so that even a failed one has the final columns.
     return (table if not problems else arrow_schema(version.schema.payload).empty_table()), problems

@@ -1,7 +1,7 @@
-"""Which files hold an event table: each a range of sequences, named so that none can be stale.
+"""The files of an event table: each holds a range of sequences, and its name cannot go stale.
 
-A file holds the type's events of ``[start, stop)``. Its name carries the hash of the commit that
-holds the last of them, which the whole history before it, clocks included, is in; and the hash of
+A file holds the events of one type in ``[start, stop)``. Its name contains the hash of the commit
+with the last of them, which covers the whole history before it, clocks included; and the hash of
 its own bytes. Compaction changes neither.
 """
 
@@ -17,23 +17,23 @@ from eventlake.schemas.version import Version
 from eventlake.tables.expressions import ENGINE
 
 DERIVER = 2
-"""Goes up when the same events would come out as other tables."""
+"""Version of the derivation; raised if the same events would give other tables."""
 MERGED_ROWS = 2_000_000
-"""Ranges grow together up to about this."""
+"""Small ranges are merged up to about this many rows."""
 _NAME = re.compile(r"([0-9]{20})-([0-9]{20})-([0-9]+)-([0-9a-f]{12})-([0-9a-f]{64})\.parquet")
 _PLAIN = re.compile(r"[^A-Za-z0-9._-]")
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class TableRange:
-    """A file with the type's events of ``[start, stop)``.
+    """A file with the events of one type in ``[start, stop)``.
 
     Attributes:
-        start: First sequence.
-        stop: Exclusive.
-        rows: How many events of the type.
-        commit: First digits of the hash of the commit that holds the event ``stop - 1``.
-        sha256: Of the file.
+        start: The first sequence, inclusive.
+        stop: The last sequence, exclusive.
+        rows: The number of events of the type.
+        commit: The first digits of the hash of the commit that holds the event ``stop - 1``.
+        sha256: The hash of the file.
     """
 
     start: int
@@ -44,33 +44,40 @@ class TableRange:
 
     @property
     def name(self) -> str:
-        """Of the file, in the table's folder."""
+        """The file's name in the table's folder."""
         return f"{self.start:020d}-{self.stop:020d}-{self.rows}-{self.commit}-{self.sha256}.parquet"
 
     @classmethod
     def parse(cls, name: str) -> Self | None:
-        """The inverse of ``name``; None where it is no such name."""
+        """The inverse of ``name``; None if the name has another form."""
         match = _NAME.fullmatch(name)
-        return (
-            cls(int(match[1]), int(match[2]), int(match[3]), match[4], match[5]) if match else None
-        )
+        if match is None:
+            return None
+        return cls(int(match[1]), int(match[2]), int(match[3]), match[4], match[5])
 
 
 def folder(version: Version) -> str:
-    """Where the table of an event type under one schema stands; where upcasts lead to it, as one version of their engine has them."""
+    """The folder of the table of an event type under one schema.
+
+    If upcasts lead to the schema, the engine that evaluates them is part of the name.
+    """
     event_type = version.schema.event_type
     plain = _PLAIN.sub("_", event_type)[:60]
+    schema = version.schema_hash[: layout.SHORT_HASH]
     deriver = f"{DERIVER}-{ENGINE}" if version.upcasts() else str(DERIVER)
-    return f"{layout.TABLES}/{plain}-{sha256_hex(event_type.encode())[:8]}/{version.schema_hash[: layout.SHORT_HASH]}-{deriver}"
+    return f"{layout.TABLES}/{plain}-{sha256_hex(event_type.encode())[:8]}/{schema}-{deriver}"
 
 
 def commit_at(manifest: Manifest, stop: int) -> str:
-    """First digits of the hash of the commit that holds the event ``stop - 1``."""
+    """The first digits of the hash of the commit that holds the event ``stop - 1``."""
     return manifest.commits[manifest.version_of(stop - 1)].commit_hash[: layout.SHORT_HASH]
 
 
 def true_ranges(found: Iterable[TableRange], manifest: Manifest) -> list[TableRange]:
-    """Those of ``found`` that are of this history, by start, the longest first."""
+    """The ranges that belong to this history, by start, longest first.
+
+    After a lake was restored from a backup, files of the abandoned history may remain.
+    """
     head = manifest.commits[-1].stop if manifest.commits else 0
     true = (
         one
@@ -83,15 +90,17 @@ def true_ranges(found: Iterable[TableRange], manifest: Manifest) -> list[TableRa
 def cover(
     found: Sequence[TableRange], wanted: Sequence[tuple[int, int]]
 ) -> tuple[list[TableRange], list[tuple[int, int]]]:
-    """The fewest of ``found`` that hold what is wanted, and what none of them holds.
+    """The fewest ranges that cover some sequences, and the sequences that no range covers.
+
+    A greedy cover: at each step the range that reaches furthest.
 
     Args:
-        found: From ``true_ranges``.
-        wanted: Stretches ``[start, stop)`` with events of the type, in order.
+        found: The output of ``true_ranges``.
+        wanted: Half-open intervals with events of the type, in order.
 
     Returns:
-        Ranges in order, no two of which overlap; and the stretches, in order, that are missing
-        between and after them.
+        Ranges in order, without overlaps; and the intervals, in order, that are missing between
+        and after them.
     """
     chosen: list[TableRange] = []
     missing: list[tuple[int, int]] = []
@@ -115,7 +124,11 @@ def cover(
 
 
 def to_merge(chosen: Sequence[TableRange], start: int, rows: int) -> list[TableRange]:
-    """The ranges just before ``start`` that a new one of so many rows is merged with: those no more than twice as large."""
+    """The ranges just before ``start`` that a new range of ``rows`` rows is merged with.
+
+    A range is merged if it is at most twice as large, so that every row is rewritten only a
+    logarithmic number of times.
+    """
     merged: list[TableRange] = []
     for one in reversed([one for one in chosen if one.stop <= start]):
         if one.rows > 2 * rows or one.rows + rows > MERGED_ROWS:

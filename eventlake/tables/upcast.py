@@ -1,4 +1,4 @@
-"""Payloads of one version of a schema as payloads of the next."""
+"""Upcasts payloads of one version of a schema to the next version."""
 
 from collections.abc import Collection, Iterator
 
@@ -21,51 +21,52 @@ _WRONG = (EvaluationError, pa.ArrowException, OddError)
 
 
 def upcast(table: pa.Table, version: Version) -> tuple[pa.Table, list[Problem]]:
-    """Payloads of the version before as payloads of ``version``.
+    """Upcast payloads of the version before to ``version``.
 
     Args:
-        table: In the columns of the version before.
-        version: One with an upcast.
+        table: Columns of the version before.
+        version: A version with an upcast.
 
     Returns:
-        Columns of ``version``, and what is wrong by row and field, the first twenty; where
-        something is, there are no rows.
+        Columns of ``version``; and the first twenty problems by row and field. With problems, there
+        are no rows.
 
     Raises:
-        InvalidInputError: The engine failed.
-        CorruptionError: The upcast is none that could have been registered.
+        InvalidInputError: DuckDB failed.
+        CorruptionError: The upcast could not have been registered.
     """
     check_stored(version)
-    made, step = (
-        [arrow_schema(version.schema.payload).empty_table()],
-        _step(table, largest(version)),
-    )
+    empty = arrow_schema(version.schema.payload).empty_table()
+    tables, step = [empty], _batch_rows(table, largest(version))
     for start in range(0, table.num_rows, step):
         part = table.slice(start, step)
         try:
-            made.append(_upcast(part, version))
+            tables.append(_upcast(part, version))
         except _WRONG:
             problems: list[Problem] = []
             for one in _by_halves(part, version, start):
                 if isinstance(one, Problem):
                     problems.append(one)
                 else:
-                    made.append(one)
+                    tables.append(one)
                 if len(problems) >= _MOST_PROBLEMS:
                     break
             if problems:
-                return made[0], problems
-    return pa.concat_tables(made), []
+                return empty, problems
+    return pa.concat_tables(tables), []
 
 
-def _step(table: pa.Table, largest: Size) -> int:
-    """How many rows are taken at once, by what they are and what can be made of them."""
+def _batch_rows(table: pa.Table, largest: Size) -> int:
+    """The number of rows per batch, so that neither they nor their upcasts exceed ``_BYTES``."""
     size: int = max(1, table.get_total_buffer_size() // max(1, table.num_rows))
     return max(1, min(_ROWS, _BYTES // (size * max(1, largest.times) + largest.bytes)))
 
 
 def _by_halves(part: pa.Table, version: Version, row: int) -> Iterator[pa.Table | Problem]:
-    """The rows in order, and what is wrong with them; most are good."""
+    """The upcast rows in order, and the problems of the others, found by bisection.
+
+    DuckDB fails for a whole batch without naming the row; most rows are good.
+    """
     try:
         yield _upcast(part, version)
     except _WRONG as error:
@@ -78,18 +79,18 @@ def _by_halves(part: pa.Table, version: Version, row: int) -> Iterator[pa.Table 
 
 
 def _upcast(part: pa.Table, version: Version) -> pa.Table:
-    """All rows of a part, or an error.
+    """All rows of a batch, or an error.
 
     Raises:
-        EvaluationError: An expression has no value.
-        pa.ArrowException: Digits would be lost.
+        EvaluationError: An expression has no value for some row.
+        pa.ArrowException: A cast would lose digits.
         OddError: A field does not allow its value.
     """
     expressions = version.upcast or {}
-    made = evaluate(expressions, part) if expressions else part
+    computed = evaluate(expressions, part) if expressions else part
     unchanged = widened(part, version.schema, expressions)
     columns = [
-        _settled(made.column(field.name), field)
+        _as_field(computed.column(field.name), field)
         if field.name in expressions
         else unchanged.column(field.name)
         for field in version.schema.fields
@@ -97,10 +98,11 @@ def _upcast(part: pa.Table, version: Version) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=arrow_schema(version.schema.payload))
 
 
-def _settled(column: pa.ChunkedArray, field: Field) -> pa.Array:
-    """What DuckDB gave as what the field is, where it is exactly that."""
+def _as_field(column: pa.ChunkedArray, field: Field) -> pa.Array:
+    """Values from DuckDB in a field's type, if they have that type exactly."""
     values = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
     kind = arrow_type(field.type)
+    # Arrow casts an integer to a decimal only if the decimal has room for every int64.
     if pa.types.is_decimal(kind) and pa.types.is_integer(values.type):
         values = values.cast(pa.int64()).cast(pa.decimal128(_INT64_DIGITS, 0))
     return checked(values.cast(kind), field.type, required=field.required)
@@ -111,18 +113,19 @@ def _problem(part: pa.Table, version: Version, row: int, error: Exception) -> Pr
         if field.name not in (version.upcast or {}):
             continue
         try:
-            made = evaluate({field.name: (version.upcast or {})[field.name]}, part)
-            _settled(made.column(0), field)
+            computed = evaluate({field.name: (version.upcast or {})[field.name]}, part)
+            _as_field(computed.column(0), field)
         except OddError:
             needed = f"{field.type}, required" if field.required else str(field.type)
-            return Problem(row, field.name, f"expected {needed} from the upcast", _shown(made))
+            message = f"expected {needed} from the upcast"
+            return Problem(row, field.name, message, _row_text(computed))
         except (EvaluationError, pa.ArrowException) as reason:
-            return Problem(row, field.name, f"the upcast failed: {reason}", _shown(part))
-    return Problem(row, "(payload)", f"the upcast failed: {error}", _shown(part))
+            return Problem(row, field.name, f"the upcast failed: {reason}", _row_text(part))
+    return Problem(row, "(payload)", f"the upcast failed: {error}", _row_text(part))
 
 
-def _shown(part: pa.Table) -> str:
-    """A row, whatever is in it; instants may lie where Python has none."""
+def _row_text(part: pa.Table) -> str:
+    """The only row of a table as text; Python cannot represent every instant that Arrow can."""
     try:
         values = part.to_pylist()[0]
     except (OverflowError, ValueError):
@@ -131,7 +134,13 @@ def _shown(part: pa.Table) -> str:
 
 
 def widened(table: pa.Table, schema: Schema, but: Collection[str] = ()) -> pa.Table:
-    """Columns of a version as those of a later one that accepts whatever it accepts; new fields, and those of ``but``, are null."""
+    """Columns of one version as those of a later version that accepts the same payloads.
+
+    Args:
+        table: The columns.
+        schema: The later version.
+        but: Fields to leave null, as new fields are.
+    """
     fields = arrow_schema(schema.payload)
     read = set(table.column_names) - set(but)
     columns = [
@@ -144,7 +153,7 @@ def widened(table: pa.Table, schema: Schema, but: Collection[str] = ()) -> pa.Ta
 
 
 def _widened(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    """A cast that goes by the names of a struct's members and not by their order."""
+    """Cast a column; struct members are matched by name, not by position as Arrow does."""
     chunks = [_cast(chunk, kind) for chunk in column.chunks]
     return pa.chunked_array(chunks, kind)
 

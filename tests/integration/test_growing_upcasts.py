@@ -30,9 +30,9 @@ OLD = {
 }
 ROW = {"name": "Ada, Eva", "n": 3, "tags": ["q", "r"], "items": [{"a": "b", "p": 2}]}
 COUNT, OUTSIDE, LITERAL = (
-    "how often must be a whole number up to 1,000",
+    "the count must be a literal integer up to 1,000",
     "a lambda reads",
-    "written out",
+    "must be (a literal|literals)",
 )
 TOO_MUCH = "it can become more than 64 times the row and 65,536 bytes"
 GROWING = {
@@ -45,7 +45,7 @@ GROWING = {
     "repeat('x', 1000000000)": COUNT,
     "array_to_string(range(n), ',')": COUNT,
     "array_to_string(list_resize(tags, 1000000000, 'x'), '')": COUNT,
-    'rpad("count" := 5000, string := name, "character" := \'x\')': "arguments must go by their place",
+    'rpad("count" := 5000, string := name, "character" := \'x\')': "arguments must be positional",
     "repeat(repeat(name, 1000), 1000)": TOO_MUCH,
     " || ".join(["name"] * 65): TOO_MUCH,
     f"replace(replace(name, 'a', '{'b' * 100}'), 'b', '{'a' * 100}')": TOO_MUCH,
@@ -59,12 +59,12 @@ GROWING = {
     "replace(name, 'a', other)": LITERAL,
     "array_to_string(tags, name)": LITERAL,
     "array_to_string(list_select(tags, list_transform(tags, lambda t: 1)), '')": LITERAL,
-    "printf('%999999999d', n)": "widths must be numbers up to 999",
-    "printf('%*d', n, n)": "widths must be numbers up to 999",
-    "format('{:999999999}', n)": "widths must be numbers up to 999",
-    "format('{:{}}', name, n)": "widths must be numbers up to 999",
-    "CAST(CAST(NULL AS INTEGER[100000]) AS VARCHAR)": "a list of a fixed length",
-    "CAST(damerau_levenshtein(name, other) AS VARCHAR)": "it takes time by the product of two lengths",
+    "printf('%999999999d', n)": "widths must be literal numbers up to 999",
+    "printf('%*d', n, n)": "widths must be literal numbers up to 999",
+    "format('{:999999999}', n)": "widths must be literal numbers up to 999",
+    "format('{:{}}', name, n)": "widths must be literal numbers up to 999",
+    "CAST(CAST(NULL AS INTEGER[100000]) AS VARCHAR)": "a list of fixed length",
+    "CAST(damerau_levenshtein(name, other) AS VARCHAR)": "its time grows with the product of two lengths",
 }
 ORDINARY = [
     ("upper(trim(name)) || ' ' || coalesce(other, '-')", TEXT, "ADA, EVA -"),

@@ -10,7 +10,7 @@ from tests.sql_text import Scan
 PACKAGE = Path(eventlake.__file__).parent
 LOOKED_AT = {
     "the query of a user, a mapping or an archive, which passed check_select": [
-        "eventlake.database.queries::_check_hidden::nodes(json.loads(written))",
+        "eventlake.database.queries::_check_hidden::nodes(json.loads(tree))",
         "eventlake.projections.on_duckdb.by_entity::OneEntity.rows::self._query",
         "eventlake.projections.on_duckdb.by_entity::entity_columns::query.text",
         "eventlake.projections.on_duckdb.run::run::query.text",
@@ -26,7 +26,7 @@ LOOKED_AT = {
         "eventlake.importing.sql::int96_files::connection.execute('SELECT json_deserialize_sql(?::JSON)', [json.dumps(look)]).fetchall()",
     ],
     "a part of the query that is advised, which is taken apart and put together as a tree": [
-        "eventlake.database.queries::tree_of::json.loads(_written(text))",
+        "eventlake.database.queries::tree_of::json.loads(_serialized(text))",
         "eventlake.exactness.on_duckdb.json_members::_structure::json.loads(text)",
         "eventlake.exactness.on_duckdb.json_members::members::arguments",
         "eventlake.exactness.on_duckdb.json_members::members::node",
