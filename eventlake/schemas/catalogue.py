@@ -1,4 +1,7 @@
-"""All schemas of a lake: per event type its versions, in one small document that commits name by its hash."""
+"""All schemas of a lake: the versions of each event type, in one document.
+
+Commits name the document by its hash.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -51,15 +54,15 @@ class Catalogue:
     types: Mapping[str, tuple[Version, ...]] = field(default_factory=dict)
 
     def newest(self, event_type: str) -> Version | None:
-        """The version that a new event is checked against; None where the type has no schema."""
+        """The version that new events are checked against; None if the type has no schema."""
         versions = self.types.get(event_type)
         return versions[-1] if versions else None
 
     def version(self, event_type: str, number: int | None = None) -> Version:
-        """One version, the newest for None.
+        """One version; the newest for None.
 
         Raises:
-            NotFoundError: The type has no schema, or no such version.
+            NotFoundError: The type has no schema, or not this version.
         """
         versions = self.types.get(event_type, ())
         if not versions:
@@ -84,7 +87,7 @@ class Catalogue:
         """The version with this hash.
 
         Raises:
-            NotFoundError: There is none.
+            NotFoundError: No version has it.
         """
         for version in self.types.get(event_type, ()):
             if version.schema_hash == schema_hash:
@@ -93,10 +96,13 @@ class Catalogue:
         raise NotFoundError(message, "'eventlake schema list' lists them.", event_type=event_type)
 
     def pinned(self, schemas: Mapping[str, str]) -> Self:
-        """The catalogue as it was when these schemas (event type to hash) were the newest of their types; other types as they are.
+        """The catalogue in which the given schemas are the newest of their types.
+
+        Args:
+            schemas: Hashes by event type; other types keep all their versions.
 
         Raises:
-            NotFoundError: One of them is not in it.
+            NotFoundError: The catalogue does not contain one of them.
         """
         types = dict(self.types)
         for event_type, schema_hash in schemas.items():
@@ -108,15 +114,16 @@ class Catalogue:
     def with_schema(
         self, schema: Schema, since: int, upcast: Mapping[str, str] | None = None
     ) -> Self:
-        """With one more version.
+        """The catalogue with one more version.
 
         Args:
-            schema: What it says.
+            schema: The schema to add.
             since: The watermark at which it is registered.
-            upcast: How payloads of the version before become its own; None where they are.
+            upcast: Expressions that convert payloads of the version before; None if those can be
+                read as they are.
 
         Raises:
-            InvalidInputError: Another event type has that name but for its case.
+            InvalidInputError: Another event type differs from this one only in case.
         """
         name = schema.event_type
         double = next(
@@ -128,7 +135,10 @@ class Catalogue:
             None,
         )
         if double is not None:
-            message = f"event types {double!r} and {name!r} would be one table in SQL, which does not know case"
+            message = (
+                f"event types {double!r} and {name!r} would be one table in SQL, which does not"
+                " know case"
+            )
             raise InvalidInputError(message, "give the type another name.", event_type=name)
         versions = self.types.get(name, ())
         return replace(
@@ -137,7 +147,7 @@ class Catalogue:
         )
 
     def adds_to(self, before: "Catalogue", watermark: int) -> bool:
-        """Whether it is ``before`` with one more version, registered at ``watermark``."""
+        """Whether this is ``before`` plus one version that was registered at ``watermark``."""
         added = [
             versions[-1]
             for name, versions in self.types.items()
@@ -160,8 +170,8 @@ class Catalogue:
         """The inverse of ``encode``.
 
         Raises:
-            UnsupportedFormatError: Written by a newer eventlake.
-            CorruptionError: Damaged.
+            UnsupportedFormatError: A newer eventlake wrote the document.
+            CorruptionError: The document is damaged.
         """
         document = unsealed(data, where, CatalogueDocument, _NOUN)
         try:
@@ -190,22 +200,26 @@ def _version(document: VersionDocument) -> Version:
 
 
 def _problem(name: str, versions: Sequence[Version]) -> str | None:
-    """What no registration makes of the versions of a type, or None."""
+    """Why no registration could have written the versions of a type; None if one could."""
     for before, version in zip([None, *versions], versions, strict=False):
         if version.schema.event_type != name:
             return f"expected the schemas of {name!r}, found one of {version.schema.event_type!r}"
         if version.since < (before.since if before else 0):
-            return f"expected versions of {name!r} in the order of their registration, found since {version.since}"
+            return (
+                f"expected versions of {name!r} in the order of their registration, found since"
+                f" {version.since}"
+            )
         if version.upcast is not None and (
             before is None
             or not version.upcast.keys() <= {field.name for field in version.schema.fields}
         ):
-            return f"expected an upcast to fields of {name!r} from a version before, found {', '.join(map(repr, version.upcast))}"
+            found = ", ".join(map(repr, version.upcast))
+            return f"expected an upcast to fields of {name!r} from a version before, found {found}"
     return None
 
 
 def _placed(versions: Sequence[Version]) -> tuple[Version, ...]:
-    """The versions of a type, oldest first, each knowing its number, the one before it and what ends it."""
+    """The versions of a type, oldest first, each with its number, predecessor and end."""
     placed: list[Version] = []
     for index, version in enumerate(versions):
         later = versions[index + 1 :]

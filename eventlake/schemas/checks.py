@@ -1,6 +1,6 @@
-"""What a column of values must keep to be of a field's type: looked at as a whole, without a word on which row does not.
+"""Checks whole columns against a field's type, without saying which row fails.
 
-Dates and instants arrive as text and leave as what they are.
+Dates and instants arrive as text and are returned in their own type.
 """
 
 from decimal import Decimal
@@ -15,7 +15,8 @@ from eventlake.schemas.schema import FieldType
 
 _DATE = r"^(?:000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})-[0-9]{2}-[0-9]{2}$"
 _OFFSET = r"(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
-_INSTANT = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}(?:\.[0-9]{{1,6}})?{_OFFSET}$"
+_CLOCK = r"[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?"
+_INSTANT = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T{_CLOCK}{_OFFSET}$"
 _ARROW = {
     "bool": pa.bool_(),
     "int64": pa.int64(),
@@ -27,7 +28,7 @@ _ARROW = {
 
 
 class OddError(Exception):
-    """Something that only ``exact`` can judge."""
+    """The column has a value that only ``parse_row`` can decide on."""
 
 
 def arrow_type(kind: FieldType) -> pa.DataType:
@@ -50,13 +51,13 @@ def checked(
     """The column as values of ``kind``.
 
     Args:
-        column: What Arrow's JSON reader made of a field, or a column that has the type already.
-        kind: Of its values.
+        column: A field as Arrow's JSON reader returns it, or a column that has the type already.
+        kind: The type of its values.
         required: Whether no value may be missing.
-        within: Where the struct around it is there, as booleans; None for everywhere.
+        within: Booleans, true where the struct around the field is not null; None for everywhere.
 
     Raises:
-        OddError: Something does not fit, or may not.
+        OddError: A value does not fit, or may not fit.
         pa.ArrowException: A value cannot be cast.
     """
     if (
@@ -76,7 +77,7 @@ def checked(
             column
         ):
             raise OddError
-        return pc.add(column, 0.0)  # one zero
+        return pc.add(column, 0.0)  # -0.0 becomes 0.0, so that equal values have one hash
     if kind.values and not set(pc.unique(column).drop_null().to_pylist()) <= set(kind.values):
         raise OddError
     if kind.kind == "decimal" or kind.minimum is not None or kind.maximum is not None:

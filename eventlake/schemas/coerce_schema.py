@@ -1,4 +1,4 @@
-"""Whatever a caller calls a schema, as a schema."""
+"""Converts the kinds of schema that a caller may pass to ``Schema``."""
 
 import re
 from collections.abc import Mapping
@@ -18,10 +18,15 @@ _SHOWN = 60
 
 
 def schema_of(event_type: str, given: Any) -> Schema:
-    """The schema of ``event_type`` that ``given`` describes: a JSON Schema, a pyarrow schema, a pandera schema or model, or one of ours.
+    """The schema of an event type.
+
+    Args:
+        event_type: The event type.
+        given: A JSON Schema, a pyarrow schema, a pandera schema or model, or a ``Schema``.
 
     Raises:
-        InvalidInputError: None of these, another type's, or something in it is not supported.
+        InvalidInputError: ``given`` is something else, belongs to another event type, or contains
+            something that is not supported.
     """
     try:
         described = _described(event_type, given)
@@ -39,12 +44,13 @@ def schema_of(event_type: str, given: Any) -> Schema:
         )
     if _CONTROL.search(event_type) or len(event_type.encode()) > MAX_ATTRIBUTE_BYTES:
         message = (
-            f"expected the name of an event type, without control characters and of at most {MAX_ATTRIBUTE_BYTES:,} bytes, "
-            f"found {event_type[:_SHOWN]!r} of {len(event_type.encode()):,} bytes"
+            "expected the name of an event type, without control characters and of at most"
+            f" {MAX_ATTRIBUTE_BYTES:,} bytes, found {event_type[:_SHOWN]!r} of"
+            f" {len(event_type.encode()):,} bytes"
         )
         raise InvalidInputError(message, "no event can be of such a type.", event_type=event_type)
     for name in described.columns:
-        # What was registered before it was refused is read all the same.
+        # Checked here and not in Schema: older lakes may contain such names.
         if problem := _misread(name):
             message = f"schema of {event_type}, field {name}: {problem}"
             hint = "leave the field out of the schema: it stays in data."
@@ -53,7 +59,7 @@ def schema_of(event_type: str, given: Any) -> Schema:
 
 
 def _misread(name: str) -> str | None:
-    """Why a column cannot be called so."""
+    """Why a column must not have this name; None if it may."""
     if is_pattern(name):
         return "Polars would take the name for a pattern of names"
     return f"names that begin with {OURS!r} are for columns of ours" if is_ours(name) else None

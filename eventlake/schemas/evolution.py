@@ -1,4 +1,7 @@
-"""Whether a schema can follow another: it must accept whatever the other one accepts, and read the same values from it."""
+"""Whether a schema can follow another one.
+
+It must accept every payload that the other one accepts, and read the same values from it.
+"""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -9,10 +12,10 @@ _INT64_DIGITS = 19
 
 
 def obstacles(old: FieldType, new: FieldType, path: str = "") -> Iterator[tuple[str, str]]:
-    """Why payloads of ``old`` are none of ``new``, or not the same values: by path. Nothing where ``new`` can follow.
+    """Why ``new`` rejects payloads of ``old``, or reads other values from them, by path.
 
-    What can be: a new field that is not required, a required one that no longer is, an integer or
-    decimal with more digits, wider bounds, more values of an enum, an object that is open now.
+    Allowed changes: a new optional field, a field that is no longer required, an integer or decimal
+    with more digits, wider bounds, more values of an enum, an object that is no longer closed.
     """
     if old == new:
         return
@@ -41,7 +44,7 @@ def _of_fields(old: FieldType, new: FieldType, path: str) -> Iterator[tuple[str,
 
 
 def of_field(old: Field, new: Field | None, path: str) -> Iterator[tuple[str, str]]:
-    """As ``obstacles``, of a field; it may be gone."""
+    """As ``obstacles``, for one field; ``new`` is None if the field was removed."""
     if new is None:
         yield path, "is gone"
         return
@@ -51,7 +54,7 @@ def of_field(old: Field, new: Field | None, path: str) -> Iterator[tuple[str, st
 
 
 def _holds(old: FieldType, new: FieldType) -> bool:
-    """Whether every value of a scalar type is one of another."""
+    """Whether every value of a scalar type is a value of another one."""
     if old.kind == "utf8" == new.kind:
         return not new.values or bool(old.values and set(old.values) <= set(new.values))
     if (
@@ -77,7 +80,7 @@ def _is_tighter(old: FieldType, new: FieldType) -> bool:
 
 
 def changes(old: FieldType, new: FieldType, path: str = "") -> Iterator[tuple[str, str, str]]:
-    """What is not the same: path, before and after; empty where there is nothing."""
+    """The differences as (path, before, after); a missing field is an empty text."""
     before, after = ({field.name: field for field in kind.fields} for kind in (old, new))
     if old.closed != new.closed:
         yield path or "(payload)", _openness(old), _openness(new)

@@ -1,4 +1,4 @@
-"""A schema proposed from payloads, with a reason for every field: to be read, edited and registered by a person."""
+"""Proposes a schema from payloads, with a reason for every field, for a person to review."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -24,19 +24,19 @@ _INT64 = 2**63
 
 @dataclass(slots=True)
 class ObservedField:
-    """What was seen at one path.
+    """The values at one path.
 
     Attributes:
-        values: How many that are not null.
-        kinds: How many of each kind.
-        whole: Most digits before the point of a number.
-        scale: Most digits behind it.
-        largest: Largest size of a whole number.
-        texts: Different texts, until there are too many to be an enum.
-        spelled: How many texts are decimals, dates or instants.
-        scales: Digits behind the point of the decimals among the texts.
-        items: Of lists.
-        members: Of objects.
+        values: The number of values that are not null.
+        kinds: The number of values of each kind.
+        whole: The most digits before the decimal point.
+        scale: The most digits after the decimal point.
+        largest: The largest magnitude of an integer.
+        texts: Distinct texts, until there are too many for an enum.
+        spelled: The number of texts that are decimals, dates or instants.
+        scales: The numbers of digits after the point, for texts that are decimals.
+        items: The items of lists.
+        members: The members of objects, by name.
     """
 
     values: int = 0
@@ -51,7 +51,7 @@ class ObservedField:
     members: dict[str, "ObservedField"] = field(default_factory=dict)
 
     def add(self, value: Any) -> None:
-        """Looks at one value that is not null."""
+        """Add a value that is not null."""
         self.values += 1
         kind = _KINDS[type(value)]
         self.kinds[kind] = self.kinds.get(kind, 0) + 1
@@ -115,13 +115,13 @@ def _spelling(text: str) -> str | None:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Proposal:
-    """A schema, and why.
+    """A proposed schema, with reasons.
 
     Attributes:
-        schema: What would be registered; None where no field could be.
+        schema: The proposed schema; None if no field has a type.
         reasons: ``(path, type or "left out", reason)``, in the order of the payloads' members.
-        rows: How many payloads were looked at.
-        total: How many there are.
+        rows: The number of payloads that were read.
+        total: The number of payloads that exist.
     """
 
     event_type: str
@@ -203,7 +203,7 @@ def _fields(
 def _type(
     seen: ObservedField, path: str, reasons: list[tuple[str, str, str]]
 ) -> tuple[FieldType | None, str]:
-    """The type of what was seen, None where there is none; and why."""
+    """The type of the observed values, None if there is none; and the reason."""
     kinds = set(seen.kinds)
     if not kinds:
         return None, "always null"

@@ -1,4 +1,6 @@
-"""From JSON Schema (https://json-schema.org/draft/2020-12): the part of it that says what columns are. The rest is refused by name.
+"""Converts the part of JSON Schema that describes columns; other keywords are refused by name.
+
+See https://json-schema.org/draft/2020-12.
 
 ``integer`` is int64, ``number`` with a ``multipleOf`` of a power of ten is a decimal, ``number``
 without one a double, ``string`` text, a date (``format: date``) or an instant (``format:
@@ -15,9 +17,9 @@ from eventlake.errors import InvalidInputError
 from eventlake.schemas.schema import Field, FieldType, Schema
 
 DEFAULT_PRECISION = 18
-"""Of a decimal whose bounds are not given."""
+"""The precision of a decimal without bounds."""
 PRECISION = "x-precision"
-"""How many digits a decimal has. JSON Schema has no word for it, and lets others be used."""
+"""The precision of a decimal. JSON Schema has no keyword for it, but allows further keywords."""
 _NOTES = frozenset(
     {
         "$schema",
@@ -32,7 +34,7 @@ _NOTES = frozenset(
         "writeOnly",
     }
 )
-"""Keywords that say nothing about which payloads are valid."""
+"""Keywords that do not affect which payloads are valid."""
 _KEYWORDS = {
     "object": {"properties", "required", "additionalProperties"},
     "array": {"items"},
@@ -48,15 +50,17 @@ def from_json_schema(event_type: str, document: Mapping[str, Any]) -> Schema:
     """The schema that a JSON Schema of a payload describes.
 
     Raises:
-        InvalidInputError: A keyword that is not understood, by its path; nothing is left out
-            silently.
+        InvalidInputError: A keyword is not supported; no keyword is ignored silently.
     """
     return Schema(event_type, _type(event_type, document, ""))
 
 
 def _refuse(event_type: str, path: str, problem: str) -> NoReturn:
     message = f"schema of {event_type}, field {path or '(payload)'}: {problem}"
-    hint = "understood are type, properties, required, additionalProperties, items, enum, const, format date and date-time, multipleOf."
+    hint = (
+        "understood are type, properties, required, additionalProperties, items, enum, const,"
+        " format date and date-time, multipleOf."
+    )
     raise InvalidInputError(message, hint, event_type=event_type, field=path)
 
 
@@ -81,7 +85,7 @@ def _type(event_type: str, document: Any, path: str) -> FieldType:
 
 
 def _kind(event_type: str, document: Mapping[str, Any], path: str) -> str:
-    """The one type named, ``null`` beside it left out: a field that is not required may be null."""
+    """The type, without ``null``: every field that is not required may be null anyway."""
     named = document.get("type")
     kinds = (
         [named]
@@ -115,9 +119,9 @@ def _object(event_type: str, document: Mapping[str, Any], path: str) -> FieldTyp
         _refuse(
             event_type, path, "expected properties as an object and required as a list of names"
         )
-    strangers = sorted(set(required) - set(properties))
-    if strangers:
-        _refuse(event_type, path, f"{strangers[0]!r} is required and not among the properties")
+    undeclared = sorted(set(required) - set(properties))
+    if undeclared:
+        _refuse(event_type, path, f"{undeclared[0]!r} is required and not among the properties")
     additional = document.get("additionalProperties", True)
     if not isinstance(additional, bool):
         _refuse(event_type, path, "additionalProperties must be true or false")
@@ -169,7 +173,8 @@ def _number(event_type: str, document: Mapping[str, Any], kind: str, path: str) 
             _refuse(
                 event_type,
                 path,
-                "minimum and maximum of a number need a multipleOf such as 0.01, which makes it exact",
+                "minimum and maximum of a number need a multipleOf such as 0.01, which makes it"
+                " exact",
             )
         return FieldType("float64")
     scale = _scale(step)
@@ -188,7 +193,7 @@ def _number(event_type: str, document: Mapping[str, Any], kind: str, path: str) 
 
 
 def _bound(event_type: str, document: Mapping[str, Any], name: str, path: str) -> str | None:
-    """A bound in plain notation, None where there is none."""
+    """A bound in plain notation; None if there is none."""
     if name not in document:
         return None
     exact = exact_number(document[name])
@@ -211,7 +216,7 @@ def exact_number(value: Any) -> Decimal | None:
 
 
 def _scale(step: Any) -> int | None:
-    """How many digits behind the point a step leaves, None where it is no power of ten up to 1."""
+    """The digits after the point that a step allows; None if it is not 1, 0.1, 0.01 and so on."""
     exact = exact_number(step)
     sign, digits, exponent = (exact if exact is not None else Decimal(0)).normalize().as_tuple()
     return (
@@ -260,6 +265,6 @@ def to_json_schema(kind: FieldType) -> dict[str, Any]:
 
 
 def _number_of(text: str) -> int | float:
-    """A number that is spelled like ``text`` in JSON."""
+    """A number whose JSON text is ``text``."""
     exact = Decimal(text)
     return int(exact) if exact == exact.to_integral_value() else float(exact)

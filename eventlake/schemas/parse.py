@@ -1,9 +1,9 @@
-"""Payload text to typed columns, a whole column at a time and exactly as ``exact`` says.
+"""Parses payloads into typed columns, a whole column at a time, with the results of ``parse_row``.
 
 Arrow's JSON reader keeps a number's digits as text until it knows the column's type, so that a
-decimal or an int64 never is a double. Dates and instants are read as text and cast after a look at
-their spelling. Wherever it, or a check on what it read, finds anything odd, the rows of that chunk
-are read one by one by ``exact``, which decides and names what is wrong.
+decimal or an int64 is never a double. Dates and instants are read as text and cast after a check of
+their spelling. If the reader or a check finds anything unusual, the rows of that chunk are parsed
+one by one by ``parse_row``, which decides and names what is wrong.
 """
 
 import os
@@ -24,7 +24,7 @@ from eventlake.schemas.schema import FieldType
 
 _EXPONENT = r'[:\[,\s]-?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]{3}|"[\s+-]*[0-9.]+[eE][+-]?[0-9]{3,}\s*"'
 _ESCAPED = r"\\u00(?:[46]5|3[0-9]|2[bBdDeE])"
-"""Characters of numbers that nobody has to escape."""
+"""Escapes of characters of numbers, which no writer needs."""
 CHUNK_ROWS = 32_768
 CHUNK_BYTES = 64 << 20
 _FEW_ROWS = 512
@@ -36,7 +36,7 @@ class Parsed:
     """Payloads as columns.
 
     Attributes:
-        table: A column a field of the schema, a row a payload; what could not be read is null.
+        table: One column per field, one row per payload; values that could not be read are null.
         problems: What is wrong, by row and path.
     """
 
@@ -45,7 +45,13 @@ class Parsed:
 
 
 def parse(payloads: pa.ChunkedArray, schema: FieldType, *, stored: bool = False) -> Parsed:
-    """Reads a column of JSON texts, each a valid payload or null (which stands for ``{}``); stored ones as ``exact.read`` says."""
+    """Parse a column of JSON texts.
+
+    Args:
+        payloads: Valid JSON texts; null means ``{}``.
+        schema: The struct to read.
+        stored: Whether the payloads were accepted before; see ``parse_row.read``.
+    """
     chunks = list(_chunks(payloads))
     if len(payloads) < _FEW_ROWS or len(chunks) < 2:  # noqa: PLR2004 - one chunk needs one thread
         parts: Iterable[tuple[pa.Table, list[Problem]]] = (
@@ -72,7 +78,7 @@ def _chunks(payloads: pa.ChunkedArray) -> Iterator[pa.Array]:
 
 
 def _bytes_of(texts: pa.Array) -> pa.Buffer:
-    """The texts one after the other, without a copy."""
+    """The texts concatenated, without a copy."""
     texts = texts.cast(pa.large_string()) if not pa.types.is_string(texts.type) else texts
     width = 4 if pa.types.is_string(texts.type) else 8
     _, offsets, data = texts.buffers()
@@ -105,15 +111,15 @@ def _row_by_row(
 
 
 def _columns(payloads: pa.Array, schema: FieldType) -> pa.Table:
-    """The fast way.
+    """The columns, from Arrow's reader.
 
     Raises:
-        pa.ArrowException: Arrow cannot read it so.
-        OddError: It can, but it may not be what the schema says.
+        pa.ArrowException: Arrow cannot read the payloads.
+        OddError: The values may differ from those of the schema.
     """
     if not len(payloads):
         return arrow_schema(schema).empty_table()
-    # Arrow's reader crashes on a row that is null where it is to refuse strange members.
+    # Arrow's reader crashes on a null row if it is told to refuse unknown members.
     if not pc.all(pc.starts_with(payloads, "{")).as_py():
         raise OddError
     text = _bytes_of(payloads)
@@ -145,17 +151,19 @@ def _has_decimals(kind: FieldType) -> bool:
 
 
 def _may_be_tiny(payloads: pa.Array, plain: bytes) -> bool:
-    """Whether a number, or a text that may hold one, has an exponent of three digits or more.
+    """Whether a number, or a text that may be one, has an exponent of three digits or more.
 
-    Arrow reads beyond a table of powers for a decimal such as 1e-999: it takes it for 0, or
-    crashes.
+    For a decimal such as 1e-999 Arrow reads beyond a table of powers: it returns 0, or crashes.
     """
     suspects = [_EXPONENT] * has_long_number(plain) + [_ESCAPED] * (b"\\u00" in plain)
     return any(pc.any(pc.match_substring_regex(payloads, pattern)).as_py() for pattern in suspects)
 
 
 def _may_be_deep(payloads: pa.Array, plain: bytes) -> bool:
-    """Whether a payload could be nested deeper than any append lets in: Arrow's reader would exhaust the stack on it."""
+    """Whether a payload may be nested more deeply than an append accepts.
+
+    Arrow's reader would exhaust the stack on it.
+    """
     opened = plain.count(b"[") + plain.count(b"{")
     if opened < len(payloads) + MAX_PAYLOAD_DEPTH:
         return False
@@ -166,7 +174,7 @@ def _may_be_deep(payloads: pa.Array, plain: bytes) -> bool:
 
 
 def _unexpected(schema: FieldType) -> str:
-    """What Arrow does with a member that is no field: where some structs are closed, it must tell."""
+    """What Arrow does with a member that is not a field; closed structs must notice them."""
     closed = list(_closed(schema))
     return "ignore" if not any(closed) else "error" if all(closed) else "infer"
 
@@ -181,7 +189,7 @@ def _closed(kind: FieldType) -> Iterator[bool]:
 
 
 def _wire_type(kind: FieldType, moment: pa.DataType) -> pa.DataType:
-    """The type under which values are handed over, instants as ``moment``."""
+    """The type in which values are exchanged with Arrow's reader, instants as ``moment``."""
     if kind.kind == "struct":
         return pa.struct(
             [pa.field(field.name, _wire_type(field.type, moment)) for field in kind.fields]

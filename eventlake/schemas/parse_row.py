@@ -1,8 +1,8 @@
-"""One payload against a schema, exactly and slowly: what is wrong with it, and the values that it stands for.
+"""Parses one payload with a schema: its values, and what is wrong with it.
 
-The rule itself; ``parse`` does the same to whole columns and calls this where it meets anything
-odd. A whole number is spelled without point and exponent. A decimal is a number, or text that holds
-one. Nothing passes through a double but what is declared to be one.
+This is the reference; ``parse`` does the same for whole columns and falls back to this module for
+anything unusual. An integer has no point and no exponent. A decimal is a number, or a text of one.
+Only fields that are declared as doubles pass through a double.
 """
 
 import re
@@ -23,7 +23,7 @@ _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SHOWN = 200
 _FAR = 1_000
-"""No decimal of 38 digits has its first digit so many places from the point."""
+"""No decimal of 38 digits has its first digit this far from the point."""
 _INT64 = range(-(2**63), 2**63)
 _WIDE = Context(prec=10_000, Emax=999_999, Emin=-999_999)
 _PYTHON = {"bool": bool, "utf8": str}
@@ -32,10 +32,16 @@ _PYTHON = {"bool": bool, "utf8": str}
 def read(
     payload: str | None, schema: FieldType, *, stored: bool = False
 ) -> tuple[dict[str, Any], list[Broken]]:
-    """The values of the schema's fields in a payload (instants in microseconds), and all that is wrong with it.
+    """The values of the schema's fields in a payload, and everything that is wrong with it.
 
-    No payload, and one that is ``null``, are read as ``{}``. Instants of a stored one may have
-    offsets that earlier versions accepted.
+    Args:
+        payload: JSON text; None and ``null`` are read as ``{}``.
+        schema: The struct to read.
+        stored: Whether the payload was accepted before. Its instants may have offsets that only
+            earlier versions accepted.
+
+    Returns:
+        Values by field, instants in microseconds; and the problems.
     """
     broken: list[Broken] = []
     try:
@@ -110,7 +116,7 @@ def _list(
 
 
 def scalar(value: Any, kind: FieldType, *, stored: bool = False) -> tuple[str | None, Any]:
-    """What was expected, None where that was found; and the value."""
+    """What was expected, None if the value fits; and the value."""
     if kind.kind in _PYTHON:
         if type(value) is not _PYTHON[kind.kind] or (kind.values and value not in kind.values):
             return f"expected {kind}", None
@@ -142,14 +148,14 @@ def _number(value: Any, kind: FieldType) -> tuple[str | None, Any]:  # noqa: PLR
     if type(value) is not int and not isinstance(value, Decimal):
         return f"expected {kind}", None
     if kind.kind == "float64":
-        return None, float(value) + 0.0  # one zero
+        return None, float(value) + 0.0  # -0.0 becomes 0.0, so that equal values have one hash
     if kind.kind == "int64":
         if type(value) is not int or value not in _INT64:
             return f"expected {kind}: a whole number of 64 bits, without point and exponent", None
         exact = Decimal(value)
     else:
         given = Decimal(value)
-        # Beyond that the context would round without a word, to 0 at its lower end.
+        # Beyond that the context would round silently, to 0 at its lower end.
         if given and (abs(given.adjusted()) > _FAR or _WIDE.create_decimal(given) != given):
             return f"expected {kind}, no digit lost", None
         unscaled = (_WIDE.create_decimal(given) if given else Decimal(0)).scaleb(kind.scale, _WIDE)
@@ -159,7 +165,7 @@ def _number(value: Any, kind: FieldType) -> tuple[str | None, Any]:  # noqa: PLR
         ):
             return f"expected {kind}, no digit lost", None
         exact = value = unscaled.to_integral_value(context=_WIDE).scaleb(-kind.scale, _WIDE)
-    # Comparing rounds nothing; Python's arithmetic would, to 28 digits.
+    # Comparisons do not round; Python's arithmetic would, to 28 digits.
     if (kind.minimum and exact < Decimal(kind.minimum)) or (
         kind.maximum and exact > Decimal(kind.maximum)
     ):

@@ -1,4 +1,4 @@
-"""Retractions that say nothing: a payload is no part of what they mean, so no schema asks for one."""
+"""Retractions without a payload: they do not need one, so no schema requires it."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,13 +10,12 @@ NOTHING = r"^\s*(\{\s*\}|null)\s*$"
 
 
 def silent(correction: pa.ChunkedArray, data: pa.ChunkedArray) -> npt.NDArray[np.bool_] | None:
-    """Which events are retractions without a payload, or with one that has no members; None if there is none."""
+    """Which events are retractions whose payload is missing or empty; None if none is."""
     if correction.null_count == len(correction):
         return None
     retracts = pc.fill_null(pc.equal(correction, "retract"), fill_value=False).to_numpy()
     rows = np.flatnonzero(retracts)
-    said = data.filter(pa.array(retracts))
-    retracts[rows] = pc.fill_null(
-        pc.match_substring_regex(said, NOTHING), fill_value=True
-    ).to_numpy()
+    payloads = data.filter(pa.array(retracts))
+    is_empty = pc.match_substring_regex(payloads, NOTHING)
+    retracts[rows] = pc.fill_null(is_empty, fill_value=True).to_numpy()
     return retracts if retracts.any() else None

@@ -1,6 +1,6 @@
-"""What a schema is: the fields of one event type's payload, each of an exact type, as plain values with one spelling and one hash.
+"""The schema of one event type's payload: typed fields, as plain values with one hash.
 
-A field may be absent or null unless it is required; then it is neither. Types are those of
+A field may be absent or null unless it is required. The types are those of
 docs/reference/format.md, "Schemas".
 """
 
@@ -20,9 +20,9 @@ SCALARS = ("bool", "date", "decimal", "float64", "int64", "timestamp", "utf8")
 KINDS = (*SCALARS, "list", "struct")
 MAX_DIGITS = 38
 MAX_NESTING = 16
-"""Deeper payloads are allowed; deeper columns are no use to anybody."""
+"""The deepest nesting of columns; payloads may be nested more deeply."""
 ENVELOPE = ("sequence", "id", "source", "subject", "time", "recorded_at", "corrects", "correction")
-"""Columns that every event table has; a field of one of these names is called ``data_<name>``."""
+"""Columns of every event table; a field of the same name becomes ``data_<name>``."""
 
 
 _Digits = Annotated[int, Meta(ge=0, le=MAX_DIGITS)]
@@ -30,7 +30,7 @@ _Bound = Annotated[str, spelled(r"-?[0-9]{1,80}(?:\.[0-9]{1,80})?", "a number in
 
 
 class TypeDocument(Document):
-    """A type as a catalogue has it; ``FieldType`` says what each member means."""
+    """A type as a catalogue stores it; ``FieldType`` describes the members."""
 
     kind: Literal[
         "bool", "date", "decimal", "float64", "int64", "timestamp", "utf8", "list", "struct"
@@ -46,7 +46,7 @@ class TypeDocument(Document):
 
 
 class FieldDocument(Document):
-    """A field as a catalogue has it."""
+    """A field as a catalogue stores it."""
 
     name: str
     required: bool
@@ -54,7 +54,7 @@ class FieldDocument(Document):
 
 
 class SchemaDocument(Document):
-    """A schema as a catalogue has it."""
+    """A schema as a catalogue stores it."""
 
     event_type: Text
     payload: TypeDocument
@@ -66,17 +66,16 @@ class FieldType:
 
     Attributes:
         kind: ``bool``, ``int64``, ``utf8``, ``date``, ``timestamp`` (microseconds, UTC),
-            ``decimal``, ``float64`` (the one that is not exact), ``list`` or ``struct``.
-        precision: Of a decimal: all its digits, 1 to 38.
-        scale: Of a decimal: those behind the point.
-        values: Of text: the only values allowed, sorted; empty where all are.
-        minimum: Of an integer or a decimal: the smallest value allowed, in plain notation; None
-            where there is none.
-        maximum: The largest one, likewise.
-        item: Of a list: its items, which are never null.
-        fields: Of a struct, in the order of its columns.
-        closed: Of a struct: whether members that are not among ``fields`` are refused. They are
-            never columns.
+            ``decimal``, ``float64`` (the only inexact one), ``list`` or ``struct``.
+        precision: The digits of a decimal, 1 to 38.
+        scale: The digits of a decimal after the point.
+        values: The allowed texts, sorted; empty if all texts are allowed.
+        minimum: The smallest allowed integer or decimal, in plain notation; None for no limit.
+        maximum: The largest allowed integer or decimal, in plain notation; None for no limit.
+        item: The type of a list's items, which are never null.
+        fields: The fields of a struct, in the order of its columns.
+        closed: Whether a struct refuses members that are not among ``fields``; these never become
+            columns.
     """
 
     kind: str
@@ -155,9 +154,9 @@ class Field:
     """A member of a payload object, and the column that it becomes.
 
     Attributes:
-        name: As in the payload.
-        type: Of its values.
-        required: Whether it must be there and not be null.
+        name: The name in the payload.
+        type: The type of its values.
+        required: Whether it must be present and not null.
     """
 
     name: str
@@ -179,8 +178,8 @@ class Schema:
     """The payload of one event type.
 
     Attributes:
-        event_type: Such as ``payment.received``.
-        payload: A struct.
+        event_type: The event type, such as ``payment.received``.
+        payload: The payload's type, a struct.
     """
 
     event_type: str
@@ -203,16 +202,16 @@ class Schema:
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """The payload's."""
+        """The payload's fields."""
         return self.payload.fields
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What the fields are called in the event table, in their order."""
+        """The names of the fields in the event table, in their order."""
         return tuple(_column(field.name) for field in self.fields)
 
     def lines(self) -> Iterator[tuple[str, str, bool]]:
-        """Path, type and whether it is required, of every field, those inside of others after them."""
+        """Path, type and requiredness of every field, outer fields before inner ones."""
         yield from _lines(self.payload, "")
 
     def document(self) -> dict[str, Any]:
@@ -224,7 +223,7 @@ class Schema:
         """The inverse of ``document``, its members decoded.
 
         Raises:
-            InvalidInputError: Its types make no columns.
+            InvalidInputError: The types cannot become columns.
         """
         return cls(document.event_type, FieldType.of(document.payload))
 
@@ -249,12 +248,15 @@ def _column(name: str) -> str:
 
 
 def _clashes(columns: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Fields that come to one name because another one has a name of the envelope."""
+    """Fields that share a column name because one of them has the name of an envelope column."""
     clashing = set(repeated(columns, str.casefold))
     yield from (
         (
             name,
-            "is what another field would be called, which has the name of a column that every table has",
+            (
+                "is what another field would be called, which has the name of a column that every"
+                " table has"
+            ),
         )
         for name in columns
         if name in clashing
@@ -262,7 +264,7 @@ def _clashes(columns: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _problems(kind: FieldType, path: str, depth: int) -> Iterator[tuple[str, str]]:
-    """What makes no columns, by path."""
+    """Why a type cannot become columns, by path."""
     if kind.kind not in KINDS:
         yield path, f"expected one of {', '.join(KINDS)}, found {kind.kind!r}"
     if depth > MAX_NESTING:
@@ -272,7 +274,10 @@ def _problems(kind: FieldType, path: str, depth: int) -> Iterator[tuple[str, str
     ):
         yield (
             path,
-            f"expected a precision from 1 to {MAX_DIGITS} and a scale from 0 to it, found ({kind.precision}, {kind.scale})",
+            (
+                f"expected a precision from 1 to {MAX_DIGITS} and a scale from 0 to it, found"
+                f" ({kind.precision}, {kind.scale})"
+            ),
         )
     if kind.values and kind.kind != "utf8":
         yield path, "only text can be limited to a list of values"
@@ -299,6 +304,9 @@ def _problems_of_names(kind: FieldType, path: str) -> Iterator[tuple[str, str]]:
         if folded in seen:
             yield (
                 path,
-                f"fields {seen[folded]!r} and {field.name!r} are one name in SQL, which does not know case",
+                (
+                    f"fields {seen[folded]!r} and {field.name!r} are one name in SQL, which does"
+                    " not know case"
+                ),
             )
         seen[folded] = field.name

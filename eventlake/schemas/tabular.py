@@ -1,7 +1,8 @@
-"""From the schemas of tables: pyarrow's, and pandera's for Polars (duck-typed: whoever appends needs no pandera).
+"""Converts schemas of tables: pyarrow's, and pandera's for Polars.
 
-Everything that such a schema says of values is kept, or refused by its name. What is listed here as
-kept or as a note is known; whatever a later version of a library adds is refused until it is.
+Pandera is duck-typed, so that appending does not require it. Every rule of such a schema is kept or
+refused by name. The lists of known attributes below are complete: what a later version of a library
+adds is refused until it is listed.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,12 +17,18 @@ from eventlake.errors import InvalidInputError
 from eventlake.schemas.json_schema import exact_number
 from eventlake.schemas.schema import Field, FieldType, Schema
 
-_HINT = "fields are integers, decimals, booleans, text, dates, timestamps in UTC, doubles, and lists and structs of these."
-_CHECKS_HINT = "understood are isin on text, ge and le on integers and decimals; check the rest in the schema of a dataset."
+_HINT = (
+    "fields are integers, decimals, booleans, text, dates, timestamps in UTC, doubles, and lists"
+    " and structs of these."
+)
+_CHECKS_HINT = (
+    "understood are isin on text, ge and le on integers and decimals; check the rest in the schema"
+    " of a dataset."
+)
 _NOTES = frozenset({"name", "title", "description", "metadata", "report_duplicates"})
-"""What says nothing about which payloads are valid."""
+"""Attributes that do not affect which payloads are valid."""
+# unique_column_names always holds: no JSON object has a member twice.
 _SCHEMA_KEPT = frozenset({"columns", "strict", "unique_column_names", *_NOTES})
-"""No two columns have one name: no JSON object has a member twice either."""
 _COLUMN_KEPT = frozenset({"dtype", "checks", "nullable", "required", *_NOTES})
 _CHECK_KEPT = frozenset({
     *("statistics", "statistics_args", "check_fn", "check_kwargs", "ignore_na"),
@@ -40,10 +47,10 @@ _INTEGERS: dict[pa.DataType, FieldType] = {
 
 
 def from_arrow(event_type: str, schema: pa.Schema) -> Schema:
-    """The schema with a field for each column; one that is not nullable is required.
+    """The schema with a field for each column; columns that are not nullable are required.
 
     Raises:
-        InvalidInputError: A type that no payload can hold exactly.
+        InvalidInputError: No payload can hold a column's type exactly.
     """
     return Schema(event_type, FieldType("struct", fields=_fields(event_type, schema, "")))
 
@@ -55,12 +62,15 @@ def from_pandera(event_type: str, schema: Any) -> Schema:
     ``ge`` and ``le`` on integers and decimals are understood, and an ``Enum`` is a list of values.
 
     Raises:
-        InvalidInputError: Something else that it says of values, by its name, or a type that no
-            payload can hold exactly.
+        InvalidInputError: The schema has another rule, or no payload can hold a column's type
+            exactly.
     """
     described = schema.to_schema() if hasattr(schema, "to_schema") else schema
     if not isinstance(getattr(described, "columns", None), Mapping):
-        message = f"schema of {event_type}: expected a pandera.polars schema, found {type(schema).__name__}"
+        message = (
+            f"schema of {event_type}: expected a pandera.polars schema, found"
+            f" {type(schema).__name__}"
+        )
         raise InvalidInputError(message, _HINT, event_type=event_type)
     _check_known(event_type, "", described, _SCHEMA_KEPT)
     if described.strict not in {True, False}:
@@ -89,7 +99,10 @@ def _column(event_type: str, name: Any, column: Any) -> Field:
     if column.dtype is None:
         _refuse(event_type, name, "expected a type, found none")
     if not column.required and not column.nullable:
-        hint = "a field that may be missing may be null too: say nullable=True, or required=True for one that must have a value."
+        hint = (
+            "a field that may be missing may be null too: set nullable=True, or required=True for a"
+            " field that must have a value."
+        )
         _refuse(event_type, name, "required=False with nullable=False is not supported", hint)
     kind = _polars_type(event_type, column.dtype.type, name)
     for check in column.checks:
@@ -98,12 +111,15 @@ def _column(event_type: str, name: Any, column: Any) -> Field:
 
 
 def _check_known(event_type: str, path: str, described: Any, kept: frozenset[str]) -> None:
-    """Refuses whatever is set and neither kept nor a note."""
+    """Refuse attributes that are set and not known."""
     for attribute, value in vars(described).items():
         option = attribute.lstrip("_")
         empty = isinstance(value, list | tuple | dict) and not value
         if option not in kept and value is not None and value is not False and not empty:
-            hint = "leave it out: payloads are kept as given, and checked by types, nullable, required, strict and some checks."
+            hint = (
+                "leave it out: payloads are kept as given, and checked by types, nullable,"
+                " required, strict and some checks."
+            )
             _refuse(event_type, path, f"{option}={value!r} is not supported", hint)
 
 
@@ -136,7 +152,7 @@ def _checked(
 
 
 def _is_builtin(check: Any, name: str) -> bool:
-    """Whether a check is pandera's own of that name; a name alone may be anybody's."""
+    """Whether a check is pandera's own; a user's check may have the same name."""
     builtins = getattr(type(check), "CHECK_FUNCTION_REGISTRY", {})
     function = vars(check).get("_check_fn")
     return (
@@ -147,7 +163,7 @@ def _is_builtin(check: Any, name: str) -> bool:
 
 
 def limited(event_type: str, kind: FieldType, values: Iterable[str], path: str) -> FieldType:
-    """Text limited to some values, of those that are allowed already."""
+    """Text limited to some values, within the values that are allowed already."""
     left = set(values) & set(kind.values) if kind.values else set(values)
     if not left:
         _refuse(
@@ -160,7 +176,7 @@ def limited(event_type: str, kind: FieldType, values: Iterable[str], path: str) 
 
 
 def bounded(kind: FieldType, minimum: Decimal | None, maximum: Decimal | None) -> FieldType:
-    """A number within its own bounds and these."""
+    """A number within its own bounds and the given ones."""
     low = max((Decimal(one) for one in (kind.minimum, minimum) if one is not None), default=None)
     high = min((Decimal(one) for one in (kind.maximum, maximum) if one is not None), default=None)
     return replace(

@@ -1,4 +1,4 @@
-"""Values that are written as text, such as those of a CSV file, by their declared types; nothing is guessed."""
+"""Reads values from text, such as a CSV file's, by their declared types, without guessing."""
 
 import re
 from typing import Any
@@ -7,7 +7,7 @@ from eventlake.schemas.parse_row import scalar
 from eventlake.schemas.schema import MAX_DIGITS, FieldType
 
 TYPES = ("utf8", "bool", "int64", "float64", "date", "timestamp", "decimal(p, s)")
-"""Names of types, as in the mapping of an import."""
+"""The names of types in the mapping of an import."""
 
 _DECIMAL = re.compile(r"decimal\(\s*([0-9]{1,2})\s*,\s*([0-9]{1,2})\s*\)")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,100}")
@@ -16,7 +16,7 @@ _BOOLEANS = {"true": True, "false": False}
 
 
 def type_named(name: Any) -> FieldType | None:
-    """The type of a name; None if there is no such type."""
+    """The type with a name; None if there is no such type."""
     match = _DECIMAL.fullmatch(name) if isinstance(name, str) else None
     if match:
         precision, scale = int(match[1]), int(match[2])
@@ -29,7 +29,7 @@ def type_named(name: Any) -> FieldType | None:
 
 
 def value_of(text: str, kind: FieldType) -> tuple[str | None, Any]:
-    """What was expected, None if that was found; and the value (an instant in microseconds)."""
+    """What was expected, None if the text fits; and the value, instants in microseconds."""
     if kind.kind == "bool":
         return (None, _BOOLEANS[text]) if text in _BOOLEANS else ("expected true or false", None)
     if kind.kind == "int64":

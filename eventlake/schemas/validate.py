@@ -1,4 +1,4 @@
-"""The payloads of a batch against the schemas of their types."""
+"""Checks the payloads of a batch against the schemas of their types."""
 
 import numpy as np
 import pyarrow.compute as pc
@@ -12,10 +12,10 @@ from eventlake.schemas.retractions import silent
 
 
 def schema_problems(batch: Batch, catalogue: Catalogue, *, strict: bool) -> list[Problem]:
-    """Every payload that does not fit the newest schema of its type, by the batch's rows as they were given.
+    """The payloads that do not fit the newest schema of their type, by the batch's original rows.
 
     Args:
-        batch: Events that keep the event rules.
+        batch: Events that follow the event rules.
         catalogue: The lake's schemas.
         strict: Whether a type without a schema is a problem.
     """

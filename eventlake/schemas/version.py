@@ -1,4 +1,4 @@
-"""A schema as it was registered, and how payloads that were accepted before it are read with it."""
+"""A registered schema, and how it reads payloads that were accepted before it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,20 +11,19 @@ from eventlake.schemas.schema import Schema
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Version:
-    """A schema as it was registered.
+    """A registered schema.
 
     Attributes:
         schema: The fields.
-        number: From 1, per event type.
+        number: The version's number, from 1 per event type.
         since: The watermark at which it was registered; events from there on were checked against
             it when they were appended.
-        upcast: How a payload of the version before becomes one of this: a SQL expression by field,
-            over the fields of the version before. None where whatever the version before accepts
-            can be read as it is.
+        upcast: SQL expressions by field, over the fields of the version before, that convert its
+            payloads. None if its payloads can be read as they are.
         before: The version before; None for the first.
-        until: Where the next version begins; None for the newest.
-        ends: Where the next version with an upcast begins: events from there on cannot be read with
-            this one. None where there is none.
+        until: The sequence at which the next version begins; None for the newest.
+        ends: The sequence at which the next version with an upcast begins; later events cannot be
+            read with this version. None if there is no such version.
     """
 
     schema: Schema
@@ -37,7 +36,7 @@ class Version:
 
     @property
     def schema_hash(self) -> str:
-        """SHA-256 of what reading with this version depends on, hex: the schema, and the upcasts that lead to it where there are any."""
+        """SHA-256, hex, of the schema and of the upcasts that lead to it, if there are any."""
         steps = [step.step() for step in self.upcasts()]
         if not steps:
             return self.schema.schema_hash
@@ -52,7 +51,7 @@ class Version:
         return [*(self.before.lineage() if self.before else ()), self]
 
     def step(self) -> dict[str, Any]:
-        """The upcast as plain values: from which schema, to which, from which sequence on no longer, and the expressions."""
+        """The upcast as plain values: both schemas, the sequence of the change, the expressions."""
         schemas = (self.before.schema.document() if self.before else None, self.schema.document())
         return {
             "from": schemas[0],
@@ -62,19 +61,23 @@ class Version:
         }
 
     def epochs(self) -> Iterator[tuple[int | None, "Version"]]:
-        """Stretches of sequences, in order, and the version to read their payloads with: the end of each, exclusive, None for the last."""
+        """The versions that read the payloads of consecutive sequences.
+
+        Yields:
+            The end of each range, exclusive, None for the last; and the version to read it with.
+        """
         for step in self.upcasts():
             if step.before is not None:
                 yield step.since, step.before
         yield None, self
 
     def document(self) -> dict[str, Any]:
-        """As plain JSON values, but for what follows from its place among the versions."""
+        """As plain JSON values, without what follows from its position among the versions."""
         document: dict[str, Any] = {"schema": self.schema.document(), "since": self.since}
         return document if self.upcast is None else {**document, "upcast": dict(self.upcast)}
 
     def card(self) -> Card:
-        """What to show."""
+        """The version as a card."""
         name = self.schema.event_type
         facts = (("schema_hash", self.schema_hash), ("registered at", f"watermark {self.since:,}"))
         rows = [

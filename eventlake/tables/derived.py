@@ -1,4 +1,4 @@
-"""Where derived tables are stored: in the lake, or in the user's cache folder if it is read-only."""
+"""Where derived tables are stored: in the lake, or in the user's cache if it is read-only."""
 
 from contextlib import suppress
 from pathlib import Path

@@ -314,7 +314,8 @@ class Analysis:
             )
             if len(key) == 1:
                 latest = f"pl.all().max_by({json.dumps(key[0])})"
-                instead = f"one row per key and instant on the right side: group_by({columns}).agg({latest})"
+                call = f"group_by({columns}).agg({latest})"
+                instead = f"one row per key and instant on the right side: {call}"
             self.checker.refuse(
                 "join_asof()",
                 f"the right side may have several rows at one instant: {TIES}",
