@@ -38,13 +38,15 @@ def inside(
     )
     found = []
     for name, source in sources(plan, history).items():
-        for stream in (stream for stream in plan.wanted() if stream.event_type == name):
+        for stream in (stream for stream in plan.parts_by_stream() if stream.event_type == name):
             shown = events(plan, stream, source, one.drop_nulls(), ["id", "time"]).with_columns(
                 c=pl.lit(cutoff, pl.Int64)
             )
             looks = {
                 column: pl.any_horizontal(
-                    is_inside(part.span, timed=plan.timed, ends=source.ends)
+                    is_inside(
+                        part.window, has_validity=plan.has_validity, can_expire=source.can_expire
+                    )
                     for aggregate in aggregates
                     for part in plan.parts[aggregate]
                     if part.stream == stream

@@ -63,5 +63,5 @@ class _Finisher:
         (one,) = feature.aggregates()
         found = [self.parts[part] for part in self.plan.parts[one]]
         unit = UNITS[one.unit] if one.unit else 0
-        terms = Terms(self.plan.types.get(one), unit, one.span.length)
+        terms = Terms(self.plan.types.get(one), unit, one.window.length)
         return AGGREGATES[one.kind].finish(found, terms)

@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from eventlake.features.declared.window import Window
-from eventlake.features.on_polars.events import asked, edge_of
+from eventlake.features.on_polars.events import edge_of, spine_rows
 from eventlake.features.on_polars.parts import kept
 from eventlake.features.on_polars.sorted_events import Cutoffs
 from eventlake.features.planned.edges import ENTER, LEAVE, Edge
@@ -30,7 +30,7 @@ def as_known(plan: Plan) -> Plan:
     return replace(plan, features=replace(plan.features, known="cutoff"))
 
 
-def told_apart(
+def compare_hindsight(
     plan: Plan, found: Mapping[str, Source], known: Mapping[str, Source], spine: pa.Table
 ) -> tuple[npt.NDArray[np.bool_], Sequences, Sequences]:
     """Whether each row, in some order, sees other events than were known; which some row sees too early; which some row leaves out.
@@ -41,22 +41,27 @@ def told_apart(
         known: Those of ``as_known``.
         spine: With ``spine_row`` in front.
     """
-    rows, entities = asked(plan, spine)
+    rows, entities = spine_rows(plan, spine)
     cutoffs = Cutoffs(rows["code"].to_numpy(), rows["c"].to_numpy(), entities.height + 1)
     turns = np.zeros(rows.height + 1, np.int64)
     early, left_out = [], []
-    for stream in plan.wanted():
+    for stream in plan.parts_by_stream():
         stretches, both_ways = (
             [],
             [(plan, found[stream.event_type]), (as_known(plan), known[stream.event_type])],
         )
         # Where nothing was corrected, and no relation leads to the entity, events are the same, and
         # are read once.
-        read = both_ways if known[stream.event_type].ends else both_ways[1:] * 2
+        read = both_ways if known[stream.event_type].can_expire else both_ways[1:] * 2
         for (one, source), told in zip(both_ways, read, strict=True):
             with kept(told[0], stream, (), told[1], entities) as prefix:
                 stretches.append(
-                    _stretches(prefix.events, cutoffs, timed=one.timed, ends=source.ends)
+                    _stretches(
+                        prefix.events,
+                        cutoffs,
+                        has_validity=one.has_validity,
+                        can_expire=source.can_expire,
+                    )
                 )
         # Most stretches are in both as they are, and tell nothing apart.
         whole = stretches[0].columns
@@ -77,10 +82,16 @@ def told_apart(
     return np.cumsum(turns)[:-1] > 0, np.concatenate(early), np.concatenate(left_out)
 
 
-def _stretches(events: pl.DataFrame, cutoffs: Cutoffs, *, timed: bool, ends: bool) -> pl.DataFrame:
+def _stretches(
+    events: pl.DataFrame, cutoffs: Cutoffs, *, has_validity: bool, can_expire: bool
+) -> pl.DataFrame:
     """The rows, in order, that see each event: ``sequence``, the ``first`` and the ``stop`` after the last; of those that some row sees."""
     edges = (
-        events.select(edge_of(Edge(kind, Window()), timed=timed, ends=ends)).to_series().to_numpy()
+        events.select(
+            edge_of(Edge(kind, Window()), has_validity=has_validity, can_expire=can_expire)
+        )
+        .to_series()
+        .to_numpy()
         for kind in (ENTER, LEAVE)
     )
     first, stop = (cutoffs.after(events["code"].to_numpy(), instants) for instants in edges)

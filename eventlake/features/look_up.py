@@ -17,7 +17,7 @@ from eventlake.errors import InvalidInputError
 from eventlake.features.aggregates.exact_columns import scaled
 from eventlake.features.aggregates.part_kinds import TREES, Added
 from eventlake.features.finish import columns
-from eventlake.features.hindsight import as_known, told_apart
+from eventlake.features.hindsight import as_known, compare_hindsight
 from eventlake.features.on_duckdb import parts as duckdb_parts
 from eventlake.features.on_polars import parts as polars_parts
 from eventlake.features.planned.fields import SPINE_TYPES
@@ -121,7 +121,7 @@ def hindsight(plan: Plan, history: PinnedHistory, spine: pa.Table) -> dict[str, 
         found, then = _not_kept(found), _not_kept(then)
     early, left_out = [], []
     for some in pieces:
-        differ, seen, missed = told_apart(plan, found, then, some)
+        differ, seen, missed = compare_hindsight(plan, found, then, some)
         rows += int(differ.sum())
         early.append(seen)
         left_out.append(missed)

@@ -29,14 +29,14 @@ def text(plan: Plan, engine: str) -> str:
             "\n\n".join(
                 [
                     "\n".join(_head(plan)),
-                    *("\n".join(_program(plan, *one)) for one in plan.wanted().items()),
+                    *("\n".join(_program(plan, *one)) for one in plan.parts_by_stream().items()),
                 ]
             )
             + "\n"
         )
     pieces = []
-    for stream, parts in plan.wanted().items():
-        for some, query in joins(plan, stream, parts, ends=plan.timed):
+    for stream, parts in plan.parts_by_stream().items():
+        for some, query in joins(plan, stream, parts, can_expire=plan.has_validity):
             pieces.append("\n".join([*_comments(plan, some, "--"), f"{query};"]))
     return "\n\n".join(pieces) + "\n"
 
@@ -101,7 +101,7 @@ def _program(plan: Plan, stream: Stream, parts: list[Part]) -> Iterator[str]:
             f'pl.max_horizontal({", ".join(begins)}).alias("r")',
             f'pl.min_horizontal({", ".join(stops)}).alias("u")',
         ]
-        if plan.timed
+        if plan.has_validity
         else []
     )
     shown += [
@@ -110,7 +110,7 @@ def _program(plan: Plan, stream: Stream, parts: list[Part]) -> Iterator[str]:
         if column
     ]
     yield "events = events.select(\n    " + ",\n    ".join(shown) + ",\n)"
-    counts = ".filter(r < c, u.is_null() | (u >= c))" if plan.timed else ""
+    counts = ".filter(r < c, u.is_null() | (u >= c))" if plan.has_validity else ""
     yield f'pairs = rows.join(events, on="entity"){counts}.sort("spine_row", "t", "sequence")'
     made = ",\n    ".join(f"p{number}={_found(part, kinds)}" for number, part in enumerate(parts))
     yield f'found = pairs.group_by("spine_row").agg(\n    {made},\n)'
@@ -127,8 +127,8 @@ def _program(plan: Plan, stream: Stream, parts: list[Part]) -> Iterator[str]:
 
 def _found(part: Part, kinds: Mapping[str, FieldType]) -> str:
     """A part, of a row's events in the order of their time."""
-    inside = f"t < c - {part.span.offset:_}" if part.span.offset else "t < c"
-    inside += "" if part.span.far is None else f", t >= c - {part.span.far:_}"
+    inside = f"t < c - {part.window.offset:_}" if part.window.offset else "t < c"
+    inside += "" if part.window.start_offset is None else f", t >= c - {part.window.start_offset:_}"
     values = "(c - t)" if part.is_placed else "t"
     if part.column:
         values = f"pl.col({quoted(value_of(part.column))})"

@@ -166,7 +166,7 @@ def looked_back(plan, events, asked, by, depth, via):
             some = [
                 event
                 for event in inside(mine, cutoff, (None, None))
-                if any(holds(stream, event) for stream in plan.wanted())
+                if any(holds(stream, event) for stream in plan.parts_by_stream())
             ]
             seen[known] = {event["id"] for event in some}
         rows += seen["watermark"] != seen["cutoff"]
@@ -216,7 +216,7 @@ def parts_of(features, lake, spine):
     parts = polars_parts.parts(plan, with_delays(plan, sources(plan, history)), given_spine(spine))
     found = [
         {part: values_of(pl.Series(parts[part])) for part in wanted}
-        for wanted in plan.wanted().values()
+        for wanted in plan.parts_by_stream().values()
     ]
     as_sql = [[in_units(plan, part, parts[part]) for part in stream] for stream in found]
     return [list(stream.values()) for stream in found], as_sql

@@ -37,7 +37,7 @@ LOOKED_AT = {
     "a number that this process counts": [
         "eventlake.database.connection::open_database::next(_numbers)",
         "eventlake.features.on_duckdb.joins_and_trees::tree::parts.index(part)",
-        "eventlake.features.on_duckdb.parts::_added::numbered(((end, None if part in extremes else start) for part, (end, start) in looks.items()))",  # noqa: E501, RUF100
+        "eventlake.features.on_duckdb.parts::_added::number_probes(((end, None if part in extremes else start) for part, (end, start) in looks.items()))",  # noqa: E501, RUF100
         "eventlake.features.on_duckdb.parts::_with_ended::parts.index(part)",
     ],
     "SQL that was made by functions which are looked at themselves, handed on where the scan does not follow": [
@@ -45,9 +45,9 @@ LOOKED_AT = {
         "eventlake.features.on_duckdb.joins_and_trees::joined::ctes",
         "eventlake.features.on_duckdb.joins_and_trees::treed::ctes",
         "eventlake.features.on_duckdb.parts::_added::ctes",
-        "eventlake.features.on_duckdb.parts::_queries::make(plan, some, [e], ends=source.ends)",
+        "eventlake.features.on_duckdb.parts::_queries::make(plan, some, [e], can_expire=source.can_expire)",
         "eventlake.features.on_duckdb.parts::joins::parts",
-        "eventlake.features.on_duckdb.parts::parts::plan.wanted()",
+        "eventlake.features.on_duckdb.parts::parts::plan.parts_by_stream()",
         "eventlake.features.on_duckdb.parts::parts::replace(part, column='')",
         "eventlake.features.on_duckdb.database::Tables.forget::self.names.popitem()",
         "eventlake.features.on_duckdb.database::Tables.made::self.names",

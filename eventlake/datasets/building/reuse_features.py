@@ -74,6 +74,8 @@ def _stale(plan: Plan, before: PinnedHistory, history: PinnedHistory) -> pl.Expr
     # With ``known="cutoff"`` events recorded after a cutoff do not change its features. But
     # whether a sum overflows is decided over all events of an entity.
     recorded_before = pl.col(plan.features.cutoff).cast(pl.Int64) > first
-    can_overflow = any(doubtful(plan, stream, parts) for stream, parts in plan.wanted().items())
+    can_overflow = any(
+        doubtful(plan, stream, parts) for stream, parts in plan.parts_by_stream().items()
+    )
     stale = touched & recorded_before if plan.known_at_cutoff and not can_overflow else touched
     return stale.fill_null(value=False)

@@ -90,7 +90,7 @@ class DeclaredSet:
             self.by != "subject" or type(self.depth) is not int or not 1 <= self.depth <= 20  # noqa: PLR2004
         ):
             return f"{where}expected depth as a number of parts of the subject, 1 to 20, found {self.depth!r}"
-        if self.known == "cutoff" and any(one.span.offset < 0 for one in self.aggregates()):
+        if self.known == "cutoff" and any(one.window.offset < 0 for one in self.aggregates()):
             return f"{where}a window beyond the cutoff is not known at the cutoff"
         return None
 

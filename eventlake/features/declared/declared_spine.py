@@ -67,7 +67,7 @@ class DeclaredSpine:
         """
         if (
             not isinstance(feature, Aggregate)
-            or feature.span != Window()
+            or feature.window != Window()
             or AGGREGATES[feature.kind].takes_unit
         ):
             shown = feature.column if isinstance(feature, Aggregate) else type(feature).__name__

@@ -118,7 +118,7 @@ class Aggregate(Feature):
         kind: Such as ``count``; the functions of this module tell what each means.
         event_type: Whose events.
         field: Of the payload; None where none is looked at.
-        span: The window.
+        window: The window.
         texts: Window and offset as they were written, for the name.
         where: What an event must satisfy; None for nothing.
         n: The number that its kind takes, such as a lag's events before the last; otherwise 0.
@@ -129,7 +129,7 @@ class Aggregate(Feature):
     kind: str
     event_type: str
     field: str | None = None
-    span: Window = Window()  # noqa: RUF009 - frozen
+    window: Window = Window()  # noqa: RUF009 - frozen
     texts: tuple[str | None, str | None] = (None, None)
     where: Condition | None = None
     n: int = 0
@@ -156,8 +156,8 @@ class Aggregate(Feature):
             "kind": self.kind,
             "event_type": self.event_type,
             "field": self.field,
-            "window": self.span.length,
-            "offset": self.span.offset,
+            "window": self.window.length,
+            "offset": self.window.offset,
             "where": None if self.where is None else self.where.document(),
             "n": self.n,
             "unit": self.unit,

@@ -207,7 +207,7 @@ def _aggregate(document: FeatureDocument) -> Aggregate:
         kind=str(document.kind),
         event_type=str(document.event_type),
         field=document.field or None,
-        span=Window(window, offset),
+        window=Window(window, offset),
         where=condition(where) if where else None,
         n=n,
         unit=document.unit or None,
@@ -237,9 +237,9 @@ def _checked(made: Aggregate) -> Aggregate:
             f"{made.unit!r}"
         )
         raise ValueError(message)
-    if (kind.needs_window and made.span.length is None) or made.n not in kind.n:
+    if (kind.needs_window and made.window.length is None) or made.n not in kind.n:
         message = (
-            f"expected window and n as {name} takes them, found {made.span.length} and {made.n}"
+            f"expected window and n as {name} takes them, found {made.window.length} and {made.n}"
         )
         raise ValueError(message)
     return made

@@ -35,7 +35,7 @@ class Window:
     offset: int = 0
 
     @property
-    def far(self) -> int | None:
+    def start_offset(self) -> int | None:
         """How far before the cutoff it begins; None for the beginning of time."""
         return None if self.length is None else self.offset + self.length
 

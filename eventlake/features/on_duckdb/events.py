@@ -47,24 +47,24 @@ def _entity_of(plan: Plan, stream: Stream) -> str:
     )
 
 
-def events_of(plan: Plan, stream: Stream, parts: Sequence[Part], *, ends: bool) -> str:
+def events_of(plan: Plan, stream: Stream, parts: Sequence[Part], *, can_expire: bool) -> str:
     """The events of a stream whose entity is in ``names``.
 
     Args:
         plan: Says entity and types.
         stream: Which events.
         parts: Which look at the columns that are shown.
-        ends: Whether some event ceases to count at some time.
+        can_expire: Whether some event ceases to count at some time.
     """
     kinds = plan.columns[stream.event_type]
     known, related = plan.known_at_cutoff, bool(plan.related)
-    stood = known and ends
+    stood = known and can_expire
     chosen = dict.fromkeys(part.column for part in parts if part.column)
     shown = [
         "entity",
         "t",
         "sequence",
-        *(["r"] if plan.timed else []),
+        *(["r"] if plan.has_validity else []),
         *(["u"] if stood or related else []),
         *map(value_of, chosen),
     ]
@@ -133,16 +133,20 @@ def _condition(where: Condition, kinds: Mapping[str, FieldType]) -> str:
     return f"({column} {_COMPARISONS[where.sign]} {values})"
 
 
-def key_of(edge: Edge, *, timed: bool, ends: bool) -> str:
+def key_of(edge: Edge, *, has_validity: bool, can_expire: bool) -> str:
     """An edge of an event, in SQL."""
     if edge.kind == TIME:
         return "t"
-    enter = f"t + {integer(edge.span.offset)}"
-    enter = f"greatest({enter}, r)" if timed else enter
+    enter = f"t + {integer(edge.window.offset)}"
+    enter = f"greatest({enter}, r)" if has_validity else enter
     # ``least`` passes over nulls: an event that stands to this day leaves by its time alone.
     stops = [
-        *([f"t + {integer(edge.span.far)}"] if edge.span.far is not None else []),
-        *(["u"] if ends else []),
+        *(
+            [f"t + {integer(edge.window.start_offset)}"]
+            if edge.window.start_offset is not None
+            else []
+        ),
+        *(["u"] if can_expire else []),
         integer(NEVER),
     ]
     leave = f"greatest({enter}, least({', '.join(stops)}))"
@@ -156,7 +160,7 @@ def key_of(edge: Edge, *, timed: bool, ends: bool) -> str:
     return f"greatest({made}, max({leave}) OVER ({before}))"
 
 
-def ranked(part: Part) -> str:
+def extreme_of(part: Part) -> str:
     """What an extreme is one of."""
     return "place" if part.is_placed else value_of(part.column)
 
@@ -168,7 +172,7 @@ def name_of(plan: Plan, number: int, part: Part) -> str:
     return f"place{number}" if plan.strategy(part) != PLACES or part.place else f"v{number}"
 
 
-def gathered(
+def select_parts(
     plan: Plan, parts: Sequence[Part], ctes: list[str], *, found: str = "f", placed: bool = False
 ) -> str:
     """The parts by row; values of events that are not at hand are looked up by their place.
@@ -190,10 +194,12 @@ def gathered(
         elif not part.is_placed:
             columns.append(name)
         elif name.startswith("place"):
-            one = f"e{at.setdefault((part.span, part.place), number)}"
+            one = f"e{at.setdefault((part.window, part.place), number)}"
             value = f"{one}.{value_of(part.column)}" if part.column else f"c - {one}.t"
-            if plan.strategy(part) == EXTREMES and part.span.far is not None:
-                value = f"CASE WHEN {one}.t >= c - {integer(part.span.far)} THEN {value} END"
+            if plan.strategy(part) == EXTREMES and part.window.start_offset is not None:
+                value = (
+                    f"CASE WHEN {one}.t >= c - {integer(part.window.start_offset)} THEN {value} END"
+                )
             columns.append(f"{value} AS p{number}")
         else:
             columns.append(f"{'' if part.column else 'c - '}{name} AS p{number}")
@@ -211,7 +217,7 @@ def gathered(
     )
 
 
-def summed(part: Part, kind: Added, scale: int) -> tuple[str, str]:
+def running_sum(part: Part, kind: Added, scale: int) -> tuple[str, str]:
     """The column of a running sum, and the aggregate of what events add to it."""
     column = value_of(part.column) if part.column else ""
     prefix = ("n", "s", "q")[kind.power]

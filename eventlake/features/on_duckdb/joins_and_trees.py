@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from eventlake.core.sql import identifier, integer
 from eventlake.features.aggregates.part_kinds import TREES
-from eventlake.features.on_duckdb.events import gathered, key_of, name_of, ranked, value_of
+from eventlake.features.on_duckdb.events import extreme_of, key_of, name_of, select_parts, value_of
 from eventlake.features.planned.edges import ENTER, LEAVE, Edge
 from eventlake.features.planned.plan import Part, Plan
 
@@ -34,31 +34,33 @@ _ABOVE = """
     GROUP BY v.entity, c"""
 
 
-def joined(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool) -> str:
+def joined(plan: Plan, parts: Sequence[Part], ctes: list[str], *, can_expire: bool) -> str:
     """Each row with the events of its entity, and aggregates of those inside each window."""
-    nearest = min(part.span.offset for part in parts)
+    nearest = min(part.window.offset for part in parts)
     # Events of one place are looked for once.
     once = {
-        (part.span, part.place) if part.is_placed else part: number
+        (part.window, part.place) if part.is_placed else part: number
         for number, part in reversed(list(enumerate(parts)))
     }
     found = [
         "spine_row",
         *(_aggregate(plan, number, parts[number], nearest) for number in sorted(once.values())),
     ]
-    fars = [part.span.far for part in parts if part.span.far is not None]
+    fars = [part.window.start_offset for part in parts if part.window.start_offset is not None]
     # Where windows begin and end is said once a row, not once a pair.
-    shifts = dict.fromkeys([nearest, *(part.span.offset for part in parts), *fars])
+    shifts = dict.fromkeys([nearest, *(part.window.offset for part in parts), *fars])
     rows = f"SELECT *, {', '.join(f'c - {integer(shift)} AS {_before(shift)}' for shift in shifts)} FROM rows"
     seen = [
         "e.entity = rows.entity",
         f"t < {_before(nearest)}",
         *([f"t >= {_before(max(fars))}"] if len(fars) == len(parts) else []),
     ]
-    seen += ["r < c"] * plan.timed + ["(u IS NULL OR u >= c)"] * (plan.timed and ends)
+    seen += ["r < c"] * plan.has_validity + ["(u IS NULL OR u >= c)"] * (
+        plan.has_validity and can_expire
+    )
     joins = f"({rows}) AS rows JOIN e ON {' AND '.join(seen)}"
     ctes.append(f"f AS (\n    SELECT {', '.join(found)}\n    FROM {joins}\n    GROUP BY spine_row)")
-    return gathered(plan, parts, ctes, placed=True)
+    return select_parts(plan, parts, ctes, placed=True)
 
 
 def _before(shift: int) -> str:
@@ -68,28 +70,37 @@ def _before(shift: int) -> str:
 
 def _aggregate(plan: Plan, number: int, part: Part, nearest: int) -> str:
     """A part of a row's events, all of which count and lie before the nearest end of a window."""
-    inside = [f"t < {_before(part.span.offset)}"] if part.span.offset > nearest else []
-    inside += [f"t >= {_before(part.span.far)}"] if part.span.far is not None else []
+    inside = [f"t < {_before(part.window.offset)}"] if part.window.offset > nearest else []
+    inside += (
+        [f"t >= {_before(part.window.start_offset)}"]
+        if part.window.start_offset is not None
+        else []
+    )
     where = f" FILTER ({' AND '.join(inside)})" if inside else ""
     column = value_of(part.column) if part.column else ""
     found = part.kind.in_sql(column, plan.scale(part), where)
     return f"{found} AS {'place' if part.is_placed else 'p'}{number}"
 
 
-def treed(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool) -> str:
+def treed(plan: Plan, parts: Sequence[Part], ctes: list[str], *, can_expire: bool) -> str:
     """A tree for each window, looked at from every row."""
-    return gathered(plan, parts, [*ctes, *tree(plan, parts, parts, ends=ends)], found="h")
+    return select_parts(
+        plan, parts, [*ctes, *tree(plan, parts, parts, can_expire=can_expire)], found="h"
+    )
 
 
-def tree(plan: Plan, parts: Sequence[Part], some: Sequence[Part], *, ends: bool) -> list[str]:
+def tree(plan: Plan, parts: Sequence[Part], some: Sequence[Part], *, can_expire: bool) -> list[str]:
     """Some of the parts by row, as ``h``; of what ceases to count alone, for parts that are told otherwise of what stands to this day."""
-    spans = {span: number for number, span in enumerate(dict.fromkeys(part.span for part in some))}
+    windows = {
+        window: number for number, window in enumerate(dict.fromkeys(part.window for part in some))
+    }
     raw = dict.fromkeys("place" if part.is_placed else value_of(part.column) for part in some)
     ended = "" if plan.strategy(some[0]) == TREES else " WHERE u IS NOT NULL"
     each = []
-    for span, number in spans.items():
+    for window, number in windows.items():
         enter, leave = (
-            key_of(Edge(kind, span), timed=plan.timed, ends=ends) for kind in (ENTER, LEAVE)
+            key_of(Edge(kind, window), has_validity=plan.has_validity, can_expire=can_expire)
+            for kind in (ENTER, LEAVE)
         )
         each.append(
             f"SELECT {', '.join([f'{number} AS d', 'entity', f'{enter} AS enter', f'{leave} AS leave', *raw])} FROM e{ended}"
@@ -100,7 +111,7 @@ def tree(plan: Plan, parts: Sequence[Part], some: Sequence[Part], *, ends: bool)
         depth = part.place + 1
         deep = part.place > 0 and plan.strategy(part) == TREES
         kept.append(
-            f"{how}({ranked(part)}{f', {integer(depth)}' if deep else ''}) FILTER (d = {spans[part.span]}) AS {name}"
+            f"{how}({extreme_of(part)}{f', {integer(depth)}' if deep else ''}) FILTER (d = {windows[part.window]}) AS {name}"
         )
         seen.append(f"flatten(list(t.{name})) AS {name}" if deep else f"{how}(t.{name}) AS {name}")
         shown.append(f"list_reverse_sort({name})[{integer(depth)}] AS {name}" if deep else name)

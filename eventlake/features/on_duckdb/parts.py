@@ -19,19 +19,19 @@ from eventlake.features.engine_cache import ENGINE_CACHE
 from eventlake.features.on_duckdb.database import Tables, entities_of, register_spine
 from eventlake.features.on_duckdb.events import (
     events_of,
-    gathered,
+    extreme_of,
     is_counted,
     key_of,
     name_of,
     names_of,
     placed,
-    ranked,
     rows_of,
-    summed,
+    running_sum,
+    select_parts,
     value_of,
 )
 from eventlake.features.on_duckdb.joins_and_trees import joined, tree, treed
-from eventlake.features.planned.edges import LEAVE, Edge, Probe, numbered, probes
+from eventlake.features.planned.edges import LEAVE, Edge, Probe, number_probes, probes
 from eventlake.features.planned.plan import Part, Plan, Stream
 from eventlake.features.planned.sources import Source, check_sums
 from eventlake.schemas.schema import FieldType
@@ -61,9 +61,9 @@ def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part
     )
     with ENGINE_CACHE.taken(key, entities, lambda: Tables(plan, found, entities)) as tables:
         tables.ask(plan, spine)
-        for stream, wanted in plan.wanted().items():
+        for stream, wanted in plan.parts_by_stream().items():
             source = found[stream.event_type]
-            events = tables.made(events_of(plan, stream, wanted, ends=source.ends))
+            events = tables.made(events_of(plan, stream, wanted, can_expire=source.can_expire))
             check_sums(
                 plan,
                 stream,
@@ -85,7 +85,7 @@ def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part
             for some, query in _queries(
                 plan, list(dict.fromkeys(alike.values())), source, tables, events, few=few
             ):
-                made |= _answered(tables.connection, some, query)
+                made |= _run(tables.connection, some, query)
             if not few:
                 made |= _joined_in_pieces(plan, wanted, source, tables, events)
             made |= {part: made[other] for part, other in alike.items()}
@@ -93,7 +93,7 @@ def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part
 
 
 def joins(
-    plan: Plan, stream: Stream, parts: Sequence[Part], *, ends: bool
+    plan: Plan, stream: Stream, parts: Sequence[Part], *, can_expire: bool
 ) -> Iterator[tuple[Sequence[Part], str]]:
     """SQL for the parts of a stream as a join, over ``spine`` and the stream's event table: some parts, as ``p0`` and on by ``spine_row``.
 
@@ -101,16 +101,16 @@ def joins(
         plan: Says entity, cutoff and types.
         stream: Which events.
         parts: What is asked for.
-        ends: Whether some event ceases to count at some time: corrected ones stand in the schema
+        can_expire: Whether some event ceases to count at some time: corrected ones stand in the schema
             ``lifetimes``, and ``BELONGS_TABLE`` says to whom what ``by`` names belongs.
     """
-    for some in _together(parts):
-        events = events_of(plan, stream, some, ends=ends)
+    for some in _batches(parts):
+        events = events_of(plan, stream, some, can_expire=can_expire)
         if any(part.is_placed for part in some):
             events = placed(f"(\n    {events})", counted=is_counted(plan, few=True))
         tables = {"names": names_of(plan), "rows": rows_of(plan), "e": events}
         ctes = [f"{name} AS MATERIALIZED (\n    {query})" for name, query in tables.items()]
-        yield some, _in_order(joined(plan, some, ctes, ends=ends))
+        yield some, _in_order(joined(plan, some, ctes, can_expire=can_expire))
 
 
 def joined_on(
@@ -119,19 +119,19 @@ def joined_on(
     """The parts of a plan over event tables that are there already, and ``BELONGS_TABLE`` where it is wanted, in the order of the spine."""
     register_spine(connection, plan, spine)
     made: dict[Part, pa.ChunkedArray] = {}
-    for stream, wanted in plan.wanted().items():
-        for some, query in joins(plan, stream, wanted, ends=bool(plan.related)):
-            made |= _answered(connection, some, query)
+    for stream, wanted in plan.parts_by_stream().items():
+        for some, query in joins(plan, stream, wanted, can_expire=bool(plan.related)):
+            made |= _run(connection, some, query)
     return made
 
 
-def _answered(
+def _run(
     connection: duckdb.DuckDBPyConnection, some: Sequence[Part], query: str
 ) -> dict[Part, pa.ChunkedArray]:
     return dict(zip(some, connection.sql(query).to_arrow_table().columns[1:], strict=True))
 
 
-def _together(parts: Sequence[Part]) -> Iterator[Sequence[Part]]:
+def _batches(parts: Sequence[Part]) -> Iterator[Sequence[Part]]:
     return (parts[first : first + _TOGETHER] for first in range(0, len(parts), _TOGETHER))
 
 
@@ -155,8 +155,8 @@ def _queries(
     e = f"e AS NOT MATERIALIZED ({shown})"
     added, kept = partial(_added, tables=tables, delay=source.delay), len(tables.names)
     for make, alike in ((joined, parts if few else []), (added, by_edge), (treed, by_tree)):
-        for some in _together(alike):
-            yield some, _in_order(make(plan, some, [e], ends=source.ends))
+        for some in _batches(alike):
+            yield some, _in_order(make(plan, some, [e], can_expire=source.can_expire))
             if len(alike) > _TOGETHER:
                 tables.forget(
                     kept
@@ -170,13 +170,13 @@ def _joined_in_pieces(
     made: dict[Part, pa.ChunkedArray] = {}
     by_join = [part for part in parts if plan.strategy(part) == JOINS]
     pieces = tables.split_rows(events, _MOST_PAIRS) if by_join else []
-    for some in _together(by_join):
+    for some in _batches(by_join):
         found = []
         for piece in pieces:
             rows = f"SELECT spine_row, entity, c FROM pieces WHERE piece = {integer(piece)}"
             # The table ``rows`` of all pieces is hidden by this one.
             ctes = [f"rows AS ({rows})", f"e AS (SELECT * FROM {events})"]
-            query = joined(plan, some, ctes, ends=source.ends)
+            query = joined(plan, some, ctes, can_expire=source.can_expire)
             found.append(tables.connection.sql(query).to_arrow_table())
         whole = pa.concat_tables(found).sort_by("spine_row")
         made |= dict(zip(some, whole.columns[1:], strict=True))
@@ -235,11 +235,11 @@ def _bounds(
         ]
 
 
-def _reached(edge: Edge) -> str:
+def _edge_filter(edge: Edge) -> str:
     """What leaves out events that never come to an edge, and those without a value, where values are counted."""
     if edge.column:
         return f" WHERE {value_of(edge.column)} IS NOT NULL"
-    return " WHERE u IS NOT NULL" if edge.kind == LEAVE and edge.span.far is None else ""
+    return " WHERE u IS NOT NULL" if edge.kind == LEAVE and edge.window.start_offset is None else ""
 
 
 def _added(
@@ -247,37 +247,41 @@ def _added(
     parts: Sequence[Part],
     ctes: list[str],
     *,
-    ends: bool,
+    can_expire: bool,
     tables: Tables,
     delay: int | None,
 ) -> str:
     """Running sums and extremes along edges, one row for each instant, made once, looked at by one ASOF join."""
     looks = {
         part: probes(
-            part.span, timed=plan.timed, ends=ends, delay=delay, values=part.distinct_column
+            part.window,
+            has_validity=plan.has_validity,
+            can_expire=can_expire,
+            delay=delay,
+            values=part.distinct_column,
         )
         for part in parts
     }
     extremes = {
         part: f'"x{place}"' for place, part in enumerate(parts) if plan.strategy(part) == EXTREMES
     }
-    number = numbered(
+    number = number_probes(
         (end, None if part in extremes else start) for part, (end, start) in looks.items()
     )
     edges = {
         edge: place for place, edge in enumerate(dict.fromkeys(probe.edge for probe in number))
     }
-    summed_parts = {
-        part: summed(part, part.kind, plan.scale(part))
+    running_sums = {
+        part: running_sum(part, part.kind, plan.scale(part))
         for part in parts
         if isinstance(part.kind, Added)
     }
-    sums = dict(summed_parts.values())
+    sums = dict(running_sums.values())
     sums["n"] = "row_number()"  # what count(*) is, in two thirds of the time
     # What ceases to count is no part of running extremes.
-    standing = " FILTER (u IS NULL)" * ends
+    standing = " FILTER (u IS NULL)" * can_expire
     sums |= {
-        name: f"{'min' if part.is_least else 'max'}({ranked(part)}){standing}"
+        name: f"{'min' if part.is_least else 'max'}({extreme_of(part)}){standing}"
         for part, name in extremes.items()
     }
     # The value and the instant of the last event at an edge stand beside the sums.
@@ -288,18 +292,19 @@ def _added(
     )
     raw = dict.fromkeys(value_of(part.column) for part in parts if part.column)
     raw |= dict.fromkeys(
-        ["place"] * any(part.is_placed for part in extremes) + ["u"] * (ends and bool(extremes))
+        ["place"] * any(part.is_placed for part in extremes)
+        + ["u"] * (can_expire and bool(extremes))
     )
     each = []
     for edge, place in edges.items():
         shown = [
             f"{place} AS a",
             "entity",
-            f"{key_of(edge, timed=plan.timed, ends=ends)} AS k",
+            f"{key_of(edge, has_validity=plan.has_validity, can_expire=can_expire)} AS k",
             "sequence",
             *raw,
         ]
-        each.append(f"SELECT {', '.join(shown)} FROM e{_reached(edge)}")
+        each.append(f"SELECT {', '.join(shown)} FROM e{_edge_filter(edge)}")
     running = [f"{expression} OVER o AS {name}" for name, expression in sums.items()]
     running += [value_of(name) for name in stored]
     probed = ", ".join(
@@ -330,8 +335,8 @@ def _added(
             found.append(
                 f"any_value({extremes[part]}) FILTER (d = {number[end]}) AS {name_of(plan, place, part)}"
             )
-        elif part in summed_parts:
-            name, _ = summed_parts[part]
+        elif part in running_sums:
+            name, _ = running_sums[part]
             found.append(f"{look(name, end)} - {look(name, start)} AS p{place}")
         elif part.place:
             found.append(_place(place, part, look("n", end), look("n", start)))
@@ -346,9 +351,9 @@ def _added(
         + ",\n        ".join(["spine_row", *found])
         + "\n    FROM j GROUP BY spine_row)"
     )
-    if extremes and ends:
+    if extremes and can_expire:
         ctes += _with_ended(plan, parts, list(extremes))
-    return gathered(plan, parts, ctes, found="b" if extremes and ends else "f")
+    return select_parts(plan, parts, ctes, found="b" if extremes and can_expire else "f")
 
 
 def _with_ended(plan: Plan, parts: Sequence[Part], extremes: Sequence[Part]) -> list[str]:
@@ -360,7 +365,7 @@ def _with_ended(plan: Plan, parts: Sequence[Part], extremes: Sequence[Part]) -> 
     ]
     others = ", ".join(name_of(plan, parts.index(part), part) for part in extremes)
     return [
-        *tree(plan, parts, extremes, ends=True),
+        *tree(plan, parts, extremes, can_expire=True),
         f"b AS (\n    SELECT f.* EXCLUDE ({others}), {', '.join(better)}\n    FROM f LEFT JOIN h USING (spine_row))",
     ]
 

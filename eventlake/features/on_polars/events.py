@@ -19,7 +19,7 @@ from eventlake.history.corrections import SPOKE, UNTIL
 from eventlake.schemas.schema import FieldType
 
 
-def asked(plan: Plan, spine: pa.Table) -> tuple[pl.DataFrame, pl.DataFrame]:
+def spine_rows(plan: Plan, spine: pa.Table) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The rows of a spine and its entities, numbered: see ``_Answers``."""
     frame = pl.DataFrame(spine.select([plan.features.spine_entity, plan.features.cutoff]))
     given = frame.select(
@@ -43,15 +43,15 @@ def value_of(column: str) -> str:
     return f"f {column}"
 
 
-def edge_of(edge: Edge, *, timed: bool, ends: bool) -> pl.Expr:
+def edge_of(edge: Edge, *, has_validity: bool, can_expire: bool) -> pl.Expr:
     """An edge of an event by itself, ``k``; ``NEVER`` for one that it does not come to."""
     if edge.kind == TIME:
         return pl.col("t").alias("k")
-    enter = pl.col("t") + edge.span.offset
-    enter = pl.max_horizontal(enter, "r") if timed else enter
+    enter = pl.col("t") + edge.window.offset
+    enter = pl.max_horizontal(enter, "r") if has_validity else enter
     stops = [
-        *([pl.col("t") + edge.span.far] if edge.span.far is not None else []),
-        *([pl.col("u")] if ends else []),
+        *([pl.col("t") + edge.window.start_offset] if edge.window.start_offset is not None else []),
+        *([pl.col("u")] if can_expire else []),
     ]
     # ``min_horizontal`` passes over nulls: an event that stands to this day leaves by its time
     # alone.
@@ -59,14 +59,14 @@ def edge_of(edge: Edge, *, timed: bool, ends: bool) -> pl.Expr:
     return (enter if edge.kind == ENTER else leave).alias("k")
 
 
-def is_inside(window: Window, *, timed: bool, ends: bool) -> pl.Expr:
+def is_inside(window: Window, *, has_validity: bool, can_expire: bool) -> pl.Expr:
     """Whether an event, of ``events``, counts in a window for the cutoff ``c``."""
     inside = [pl.col("t") < pl.col("c") - window.offset]
-    if window.far is not None:
-        inside.append(pl.col("t") >= pl.col("c") - window.far)
-    if timed:
+    if window.start_offset is not None:
+        inside.append(pl.col("t") >= pl.col("c") - window.start_offset)
+    if has_validity:
         inside.append(pl.col("r") < pl.col("c"))
-        if ends:
+        if can_expire:
             inside.append(pl.col("u").is_null() | (pl.col("u") >= pl.col("c")))
     return pl.all_horizontal(inside)
 
@@ -108,8 +108,10 @@ def events(
     shown += [pl.max_horizontal(begins).alias("r")] if begins else []
     shown += [pl.min_horizontal(stops).alias("u")] if stops else []
     shown += [pl.col(name).alias(value_of(name)) for name in columns]
-    numbered = frame.select(shown).join(entities.lazy(), on="entity", how="inner").drop("entity")
-    return numbered.sort("code", "t", "sequence")
+    number_probes = (
+        frame.select(shown).join(entities.lazy(), on="entity", how="inner").drop("entity")
+    )
+    return number_probes.sort("code", "t", "sequence")
 
 
 def entity_of(plan: Plan, event_type: str) -> pl.Expr:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from eventlake.features.aggregates.part_kinds import EXTREMES, PLACES, Added, Quantile
 from eventlake.features.declared.window import Window
 from eventlake.features.engine_cache import ENGINE_CACHE
-from eventlake.features.on_polars.events import asked, edge_of, events, is_inside, value_of
+from eventlake.features.on_polars.events import edge_of, events, is_inside, spine_rows, value_of
 from eventlake.features.on_polars.running_max import latest_before, running
 from eventlake.features.on_polars.segment_tree import greatest
 from eventlake.features.on_polars.sorted_events import Cutoffs, Integers, Prefix, Scale, Sorted
@@ -35,9 +35,9 @@ def parts(
     plan: Plan, found: Mapping[str, Source], spine: pa.Table
 ) -> dict[Part, pa.ChunkedArray | pa.Array]:
     """See ``Find``."""
-    rows, entities = asked(plan, spine)
+    rows, entities = spine_rows(plan, spine)
     made: dict[Part, pa.ChunkedArray | pa.Array] = {}
-    for stream, wanted in plan.wanted().items():
+    for stream, wanted in plan.parts_by_stream().items():
         source, columns = (
             found[stream.event_type],
             sorted({part.column for part in wanted if part.column}),
@@ -88,7 +88,7 @@ class _Answers:
     ) -> None:
         self._plan = plan
         self._parts = parts
-        self._ends, self._delay = source.ends, source.delay
+        self._can_expire, self._delay = source.can_expire, source.delay
         self._rows = rows
         self._sorted, self._edges, self._sums = prefix.events, prefix.edges, prefix.sums
         self._codes = rows["code"].to_numpy()
@@ -98,7 +98,7 @@ class _Answers:
         self._in_order = self._order.order
         """Looks that follow one another in memory take a third of the time."""
         self._places: dict[Look, Integers] = {}
-        self._spans: dict[Window, tuple[Integers, Integers]] = {}
+        self._windows: dict[Window, tuple[Integers, Integers]] = {}
 
     def bounds(self, columns: Sequence[str], *, by_entity: bool) -> list[tuple[int, ...]]:
         """See ``Bounds``."""
@@ -138,9 +138,9 @@ class _Answers:
     def _looks(self, part: Part) -> tuple[Look, Look]:
         """The end and the start of a window. Where nothing leaves it, it starts where the entity's own edges do."""
         end, start = probes(
-            part.span,
-            timed=self._plan.timed,
-            ends=self._ends,
+            part.window,
+            has_validity=self._plan.has_validity,
+            can_expire=self._can_expire,
             delay=self._delay,
             values=part.distinct_column,
         )
@@ -178,19 +178,21 @@ class _Answers:
         """An edge of every event, in microseconds."""
         if edge.column:
             return np.maximum(
-                self._instants(Edge(edge.kind, edge.span)), self._before(edge.span, edge.column)
+                self._instants(Edge(edge.kind, edge.window)), self._before(edge.window, edge.column)
             )
         return (
-            self._sorted.select(edge_of(edge, timed=self._plan.timed, ends=self._ends))
+            self._sorted.select(
+                edge_of(edge, has_validity=self._plan.has_validity, can_expire=self._can_expire)
+            )
             .to_series()
             .to_numpy()
         )
 
-    def _before(self, span: Window, column: str) -> Integers:
+    def _before(self, window: Window, column: str) -> Integers:
         """When those with the same value have left that entered before each event."""
-        made = Edge(TIME, span, column), "before"
+        made = Edge(TIME, window, column), "before"
         if made not in self._sums:
-            enter, leave = (self._instants(Edge(kind, span)) for kind in (ENTER, LEAVE))
+            enter, leave = (self._instants(Edge(kind, window)) for kind in (ENTER, LEAVE))
             values = self._sorted[value_of(column)].rank("dense").fill_null(0).to_numpy()
             self._sums[made] = pl.Series(
                 latest_before(self._sorted["code"].to_numpy(), values, enter, leave)
@@ -262,12 +264,12 @@ class _Answers:
             self._greatest(part, edge)[self._found((edge, shift))]
             - self._codes * self._sorted.height
         )
-        if self._ends:
+        if self._can_expire:
             found = np.maximum(found, self._inside(part, ended=True))
         places = self._places_of(part, found)
-        if part.is_placed and part.span.far is not None and self._sorted.height:
+        if part.is_placed and part.window.start_offset is not None and self._sorted.height:
             places = places.set(
-                self._sorted["t"].gather(places) < self._rows["c"] - part.span.far, None
+                self._sorted["t"].gather(places) < self._rows["c"] - part.window.start_offset, None
             )
         return self._at(part, places)
 
@@ -305,7 +307,7 @@ class _Answers:
         name = f"{part.kind.name} {part.column} {part.place}"
         if (edge, name) not in self._sums:
             takes_part = self._takes_part(part)
-            if self._ends:
+            if self._can_expire:
                 takes_part &= self._sorted["u"].is_null()
             made = running(
                 self._sorted["code"].to_numpy(),
@@ -318,7 +320,7 @@ class _Answers:
 
     def _inside(self, part: Part, *, ended: bool) -> Integers:
         """The rank of the event that a part looks for among all that are inside, or those of them that cease to count; -1 for none."""
-        first, stop = self._stretches(part.span)
+        first, stop = self._stretches(part.window)
         takes_part = self._takes_part(part)
         if ended:
             takes_part &= self._sorted["u"].is_not_null()
@@ -333,7 +335,9 @@ class _Answers:
         """A part of the pairs of rows and events."""
         value = value_of(part.column)
         events = self._sorted.lazy()
-        inside = is_inside(part.span, timed=self._plan.timed, ends=self._ends)
+        inside = is_inside(
+            part.window, has_validity=self._plan.has_validity, can_expire=self._can_expire
+        )
         found = [
             pl.LazyFrame({"row": some, "code": self._codes[some], "c": self._cutoffs[some]})
             .join(events, on="code")
@@ -355,10 +359,10 @@ class _Answers:
         bounds = np.flatnonzero(np.diff(pairs // _MOST_PAIRS)) + 1
         return [some for some in np.split(self._in_order, bounds) if len(some)]
 
-    def _stretches(self, span: Window) -> tuple[Integers, Integers]:
+    def _stretches(self, window: Window) -> tuple[Integers, Integers]:
         """The rows, in order, in whose window each event is: the first, and the one after the last."""
-        if span not in self._spans:
-            enter, leave = (self._instants(Edge(kind, span)) for kind in (ENTER, LEAVE))
+        if window not in self._windows:
+            enter, leave = (self._instants(Edge(kind, window)) for kind in (ENTER, LEAVE))
             codes = self._sorted["code"].to_numpy()
-            self._spans[span] = self._order.after(codes, enter), self._order.after(codes, leave)
-        return self._spans[span]
+            self._windows[window] = self._order.after(codes, enter), self._order.after(codes, leave)
+        return self._windows[window]

@@ -32,13 +32,13 @@ class Edge:
 
     Attributes:
         kind: ``time``; ``enter``, the later of time and recording; ``leave``.
-        span: Of which window; that of everything for ``time``.
+        window: Of which window; that of everything for ``time``.
         column: Of whose values each is inside once; empty where all events are looked at by
             themselves.
     """
 
     kind: str
-    span: Window
+    window: Window
     column: str = ""
 
 
@@ -51,36 +51,43 @@ class Probe:
 
 
 def probes(
-    span: Window, *, timed: bool, ends: bool, delay: int | None = None, values: str = ""
+    window: Window,
+    *,
+    has_validity: bool,
+    can_expire: bool,
+    delay: int | None = None,
+    values: str = "",
 ) -> tuple[Probe, Probe | None]:
     """The looks at the end and at the start of a window; no start where nothing ever leaves it.
 
     Args:
-        span: The window.
-        timed: Whether an event may begin and cease to count for reasons of its own.
-        ends: Whether some event ceases to.
+        window: The window.
+        has_validity: Whether an event may begin and cease to count for reasons of its own.
+        can_expire: Whether some event ceases to.
         delay: The longest time, in microseconds, from an event to its recording; None where it is
             not known.
         values: The column of which different values are counted; empty for events.
     """
-    leaves = span.length is not None or ends
+    leaves = window.length is not None or can_expire
     if values:
-        return Probe(Edge(ENTER, span, values), 0), Probe(
-            Edge(LEAVE, span, values), 0
+        return Probe(Edge(ENTER, window, values), 0), Probe(
+            Edge(LEAVE, window, values), 0
         ) if leaves else None
-    if not timed:
+    if not has_validity:
         edge = Edge(TIME, Window())
-        return Probe(edge, span.offset), None if span.far is None else Probe(edge, span.far)
-    longest = math.inf if delay is None or ends else delay
-    enter = Probe(Edge(ENTER, Window(None, span.offset)), 0)
-    if longest <= span.offset:
-        enter = Probe(Edge(TIME, Window()), span.offset)
-    if span.far is not None and longest <= span.far:
-        return enter, Probe(Edge(TIME, Window()), span.far)
-    return enter, Probe(Edge(LEAVE, span), 0) if leaves else None
+        return Probe(edge, window.offset), None if window.start_offset is None else Probe(
+            edge, window.start_offset
+        )
+    longest = math.inf if delay is None or can_expire else delay
+    enter = Probe(Edge(ENTER, Window(None, window.offset)), 0)
+    if longest <= window.offset:
+        enter = Probe(Edge(TIME, Window()), window.offset)
+    if window.start_offset is not None and longest <= window.start_offset:
+        return enter, Probe(Edge(TIME, Window()), window.start_offset)
+    return enter, Probe(Edge(LEAVE, window), 0) if leaves else None
 
 
-def numbered(pairs: Iterable[tuple[Probe, Probe | None]]) -> dict[Probe, int]:
+def number_probes(pairs: Iterable[tuple[Probe, Probe | None]]) -> dict[Probe, int]:
     """Every look once, with a number."""
     return {
         probe: number

@@ -41,13 +41,13 @@ class Part:
     Attributes:
         kind: How it is found; see ``part_kinds``.
         stream: Its events.
-        span: The window in which they count.
+        window: The window in which they count.
         column: Column of the event table; empty if the part looks at none.
     """
 
     kind: PartKind
     stream: Stream
-    span: Window
+    window: Window
     column: str = ""
 
     @property
@@ -103,7 +103,7 @@ class Plan:
     schemas: Mapping[str, str]
 
     @property
-    def timed(self) -> bool:
+    def has_validity(self) -> bool:
         """Whether an event may begin and cease to count for reasons of its own: when it is known, and to whom it belongs."""
         return self.known_at_cutoff or bool(self.related)
 
@@ -114,14 +114,16 @@ class Plan:
 
     def strategy(self, part: Part) -> str:
         """How an engine finds a part that it does not join: one of ``part_kinds``' strategies."""
-        return part.kind.strategy(has_validity=self.timed, has_start=part.span.far is not None)
+        return part.kind.strategy(
+            has_validity=self.has_validity, has_start=part.window.start_offset is not None
+        )
 
     def scale(self, part: Part) -> int:
         """Digits after the point of the part's column; 0 unless it is a decimal."""
         kind = self.columns[part.stream.event_type].get(part.column)
         return kind.scale if kind is not None and kind.kind == "decimal" else 0
 
-    def wanted(self) -> dict[Stream, list[Part]]:
+    def parts_by_stream(self) -> dict[Stream, list[Part]]:
         """The parts of every stream, each once."""
         streams: dict[Stream, dict[Part, None]] = {}
         for part in (part for parts in self.parts.values() for part in parts):
@@ -146,7 +148,7 @@ class _Compiler:
             where = None if one.where is None else self.fields.condition(one.event_type, one.where)
             stream = Stream(one.event_type, where)
             parts[one] = tuple(
-                Part(part, stream, one.span, column) for part in AGGREGATES[one.kind].parts(one.n)
+                Part(part, stream, one.window, column) for part in AGGREGATES[one.kind].parts(one.n)
             )
         for feature in self.features.features:
             self._check_arithmetic(feature, types)

@@ -53,7 +53,7 @@ class Source:
         return self.until is not None and self.until.height > 0
 
     @property
-    def ends(self) -> bool:
+    def can_expire(self) -> bool:
         """Whether some event ceases to count at some time, for not standing any longer, or for belonging to another entity."""
         return self.corrected or self.belongs is not None
 

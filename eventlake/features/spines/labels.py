@@ -72,7 +72,7 @@ def heard(history: PinnedHistory, event_type: str) -> int | None:
 def window(spine: DeclaredSpine, label: Aggregate, horizon: int) -> Aggregate:
     """A label as a feature. Events of the type that makes the rows count after the cutoff only, whose own event is at it."""
     after = int(not spine.monthly and label.event_type == spine.event_type)
-    return replace(label, span=Window(horizon - after, -horizon))
+    return replace(label, window=Window(horizon - after, -horizon))
 
 
 def label_set(spine: DeclaredSpine, labels: Sequence[Aggregate]) -> FeatureSet:
@@ -154,7 +154,7 @@ def _found(
     if not own:
         return found
     # A correction may have moved a row's own event past the cutoff: it is looked past by name.
-    for some in _moved(spine, history, chosen, max(one.span.length or 0 for one in own)):
+    for some in _moved(spine, history, chosen, max(one.window.length or 0 for one in own)):
         others = [replace(one, where=_without(one, some[_OWN])) for one in own]
         again = _looked_up(spine, history, chosen[some[_ROW]], others).select(
             one.column for one in own

@@ -101,7 +101,7 @@ def _events(
 
 def _wanted(spine: DeclaredSpine, plan: Plan, frame: pl.LazyFrame) -> pl.LazyFrame:
     """Those that satisfy the condition and have an entity, which stands as ``_ENTITY``."""
-    (stream,) = plan.wanted()
+    (stream,) = plan.parts_by_stream()
     if stream.where is not None:
         frame = frame.filter(condition(stream.where, plan.columns[spine.event_type]))
     return frame.with_columns(entity_of(plan, spine.event_type).alias(_ENTITY)).filter(
