@@ -1,4 +1,4 @@
-"""Point-in-time features: declared once, planned once, run by either engine, every float computed by one finisher.
+"""Point-in-time features: declared and planned once, run by either engine, finished once.
 
 ``definition`` and ``feature_set`` say what a user may declare, ``declare`` how it is written;
 ``plan`` makes of it the exact numbers that are needed; ``duckdb_parts`` and ``polars_parts`` find

@@ -1,4 +1,4 @@
-"""What engines keep for the next build, up to a number of bytes."""
+"""A cache of what engines can use again in the next build, limited in bytes."""
 
 import threading
 from collections import OrderedDict
@@ -11,11 +11,11 @@ from eventlake.memory import bytes_named
 
 
 class Cacheable(Protocol):
-    """What was made of events, for some entities."""
+    """A value that was computed from the events of some entities."""
 
     @property
     def entities(self) -> Any:
-        """A frame of them."""
+        """Frame of the entities."""
 
     @property
     def size_bytes(self) -> int:
@@ -29,7 +29,7 @@ _MOST_BYTES = 512 << 20
 
 
 class EngineCache:
-    """Keeps what was used last.
+    """Keeps values up to a number of bytes; drops the least recently used first.
 
     Args:
         most_bytes: Returns the number of bytes to keep; called at each use.
@@ -42,18 +42,21 @@ class EngineCache:
 
     @contextmanager
     def taken(self, key: Hashable | None, entities: Any, make: Callable[[], K]) -> Iterator[K]:
-        """What is kept under a key for the same entities, or something new; for one user at a time, and kept if nothing went wrong.
+        """Yields the cached value of a key and entities, or a new one; caches it afterwards.
+
+        A value is out of the cache while it is used, so that no two threads share it. It does not
+        return if the body raises.
 
         Args:
-            key: None where it is not kept.
-            entities: A frame of them, in an order that is always the same.
-            make: Makes something new.
+            key: Key of the value; None for a value that is not cached.
+            entities: Frame of the entities that the value covers, in a stable order.
+            make: Makes a new value.
         """
         most = self._most_bytes()
         with self._lock:
             kept, _ = self._kept.pop(key, _NONE)
         if kept is None or not kept.entities.equals(entities):
-            kept = None  # given up before another one is made
+            kept = None  # freed before the next one is made, so that both never share memory
             kept = make()
         yield kept
         if key is None:
@@ -64,7 +67,7 @@ class EngineCache:
                 self._kept.popitem(last=False)
 
     def clear(self) -> None:
-        """Forgets everything."""
+        """Drops everything."""
         with self._lock:
             self._kept.clear()
 
@@ -80,5 +83,5 @@ def limit_bytes() -> int:
 
 
 ENGINE_CACHE = EngineCache(limit_bytes)
-"""Of this process."""
+"""The cache of this process."""
 CACHES.add(ENGINE_CACHE.clear)

@@ -1,4 +1,4 @@
-"""Which events are inside the windows of a feature for one row of a spine."""
+"""Finds the events in the windows of features for one row of a spine."""
 
 import polars as pl
 
@@ -20,13 +20,13 @@ SCHEMA = pl.Schema(
 def inside(
     plan: Plan, history: PinnedHistory, entity: str | int | None, cutoff: int
 ) -> pl.DataFrame:
-    """The events of an entity that features look at, and in whose window each is, as it was known.
+    """The events of an entity that features read, and the features in whose window each is.
 
     Args:
-        plan: Of the features.
-        history: What they read.
-        entity: Of the row; None has no events.
-        cutoff: Of the row, in microseconds.
+        plan: Plan of the features.
+        history: The history to read.
+        entity: Entity of the row; None has no events.
+        cutoff: Cutoff of the row, in microseconds.
 
     Returns:
         In sequence order ``sequence``, ``time``, ``id``, and ``behind``, the names of features.
@@ -70,7 +70,7 @@ def inside(
             )
     if not found:
         return pl.DataFrame(schema=SCHEMA)
-    # An event stands in several streams of its type; it is one event.
+    # One event may be in several streams of its type, and is listed once.
     order = {name: place for place, name in enumerate(wanted)}
     whole = pl.concat(found).explode("behind").group_by("sequence", maintain_order=True)
     merged = whole.agg(

@@ -34,7 +34,7 @@ class FeatureSet(DeclaredSet):
     """
 
     def plan(self, engine: str = "duckdb", snapshot: Any = None) -> str:
-        """What an engine finds, as text that runs: DuckDB's SQL over ``spine`` and the event tables, or a program for Polars.
+        """The computation as a program: SQL for DuckDB, or Python for Polars.
 
         Both give the exact numbers that features are made of, by ``spine_row``, for each stream of
         events, by joins of rows and events. The SQL is over the tables of ``snapshot.sql``, the

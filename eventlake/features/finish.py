@@ -20,12 +20,12 @@ def columns(plan: Plan, parts: Parts, rows: int) -> dict[str, pa.Array]:
     """The column of every feature.
 
     Args:
-        plan: Says what each is made of.
-        parts: As an engine found them, each of ``rows`` values.
-        rows: Of the spine.
+        plan: The plan of the features.
+        parts: The parts as an engine returned them, each with ``rows`` values.
+        rows: Number of rows of the spine.
 
     Raises:
-        InvalidInputError: A sum, or what is computed of one, does not fit its type.
+        InvalidInputError: A sum, or arithmetic over one, does not fit its type.
     """
     finisher = _Finisher(plan, parts, rows)
     return {feature.column: finisher.column(feature) for feature in plan.features.features}
@@ -41,7 +41,10 @@ class _Finisher:
         try:
             return self._value(feature)
         except (pa.ArrowInvalid, OverflowError) as error:
-            message = f"feature set {self.plan.features.name}: {feature.column} does not fit its type: {error}"
+            message = (
+                f"feature set {self.plan.features.name}: {feature.column} does not fit its type: "
+                f"{error}"
+            )
             hint = "an integer has 64 bits, a decimal 38 digits; use mean, or a smaller window."
             raise InvalidInputError(
                 message, hint, projection=self.plan.features.name, column=feature.column

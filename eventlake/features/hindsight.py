@@ -1,8 +1,8 @@
-"""How much of what rows see is hindsight: the events inside whose windows they are with it, and without.
+"""Measures hindsight: compares the events that rows see with those that were known at their cutoff.
 
-An event is seen by the cutoffs between its entering and its leaving, which are a stretch of its
-entity's rows in order: one stretch with hindsight, one as known at the cutoff, and one where they
-overlap. What a row sees otherwise is all of the first two less twice the third.
+An event is visible from the cutoffs between its entry and its exit, which are a range of its
+entity's rows in order. There is one range with hindsight, one as known at the cutoff, and their
+overlap. The number of differences of a row is the sum of the first two minus twice the third.
 """
 
 from collections.abc import Mapping
@@ -22,24 +22,28 @@ from eventlake.features.planned.plan import Plan
 from eventlake.features.planned.sources import Source
 
 Sequences = npt.NDArray[np.int64]
-"""Of events; one may be told more than once."""
+"""Sequences of events, with repetitions."""
 
 
 def as_known(plan: Plan) -> Plan:
-    """The same features, of what was known at the cutoff."""
+    """The same features over what was known at the cutoff."""
     return replace(plan, features=replace(plan.features, known="cutoff"))
 
 
 def compare_hindsight(
     plan: Plan, found: Mapping[str, Source], known: Mapping[str, Source], spine: pa.Table
 ) -> tuple[npt.NDArray[np.bool_], Sequences, Sequences]:
-    """Whether each row, in some order, sees other events than were known; which some row sees too early; which some row leaves out.
+    """Compares the events that rows see with those that were known at their cutoff.
 
     Args:
         plan: Of features for which everything counts that is recorded at the watermark.
         found: Its event tables, by type.
-        known: Those of ``as_known``.
-        spine: With ``spine_row`` in front.
+        known: The event tables of ``as_known``.
+        spine: The spine, with ``spine_row`` as its first column.
+
+    Returns:
+        Whether each row (ordered by entity and cutoff) sees other events than were known; the
+        events that some row sees too early; the events that some row does not see but knew.
     """
     rows, entities = spine_rows(plan, spine)
     cutoffs = Cutoffs(rows["code"].to_numpy(), rows["c"].to_numpy(), entities.height + 1)
@@ -50,8 +54,7 @@ def compare_hindsight(
             [],
             [(plan, found[stream.event_type]), (as_known(plan), known[stream.event_type])],
         )
-        # Where nothing was corrected, and no relation leads to the entity, events are the same, and
-        # are read once.
+        # Without corrections and relations both ways have the same events, which are read once.
         read = both_ways if known[stream.event_type].can_expire else both_ways[1:] * 2
         for (one, source), told in zip(both_ways, read, strict=True):
             with kept(told[0], stream, (), told[1], entities) as prefix:
@@ -63,7 +66,7 @@ def compare_hindsight(
                         can_expire=source.can_expire,
                     )
                 )
-        # Most stretches are in both as they are, and tell nothing apart.
+        # Most ranges are the same in both ways, and are dropped before the expensive join.
         whole = stretches[0].columns
         seen, knew = (
             one.join(other, on=whole, how="anti") for one, other in (stretches, reversed(stretches))
@@ -85,7 +88,11 @@ def compare_hindsight(
 def _stretches(
     events: pl.DataFrame, cutoffs: Cutoffs, *, has_validity: bool, can_expire: bool
 ) -> pl.DataFrame:
-    """The rows, in order, that see each event: ``sequence``, the ``first`` and the ``stop`` after the last; of those that some row sees."""
+    """Ranges of ordered rows that see each event; without events that no row sees.
+
+    Returns:
+        ``sequence``, ``first`` and ``stop`` (exclusive).
+    """
     edges = (
         events.select(
             edge_of(Edge(kind, Window()), has_validity=has_validity, can_expire=can_expire)
@@ -101,7 +108,7 @@ def _stretches(
 
 
 def _more(stretches: pl.DataFrame, both: pl.DataFrame) -> Sequences:
-    """The events that more rows see than are in both."""
+    """Events with more rows in ``stretches`` than in ``both``."""
     lengths = (
         some.group_by("sequence").agg(rows=(pl.col("stop") - pl.col("first")).sum())
         for some in (stretches, both)

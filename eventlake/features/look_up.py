@@ -1,4 +1,4 @@
-"""Looking features up: the spine is checked, one engine finds the parts, the finisher makes the columns."""
+"""Computes features: checks the spine, asks one engine for parts, and finishes the columns."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -33,22 +33,22 @@ from eventlake.schemas.schema import FieldType
 from eventlake.visible import warn
 
 _MOST_EARLY = 0.25
-"""The share of cutoffs at which nothing was recorded that goes without a word."""
+"""The share of cutoffs before the first recording up to which there is no warning."""
 _AT_ONCE = 2_000_000
-"""As many events and rows are held at once, nearly."""
+"""Approximate number of events and rows that an engine holds at once."""
 ENGINES = ("duckdb", "polars")
 COMPILER = "1"
-"""Raised when the same features over the same history would be other rows."""
+"""Incremented when the same features over the same history would give other rows."""
 
 
 def rows(plan: Plan, history: PinnedHistory, spine: pa.Table, engine: str) -> pa.Table:
-    """The spine's rows in their order, its columns first, then one for each feature.
+    """The spine's rows in their order, with a column for each feature after its own.
 
     Args:
-        plan: Of the features, over the history's schemas.
-        history: What is read.
-        spine: With ``spine_row`` in front, looked at by ``check_spine``.
-        engine: ``duckdb`` or ``polars``; the rows are the same.
+        plan: Plan of the features, over the history's schemas.
+        history: The history to read.
+        spine: A spine that passed ``check_spine``, with ``spine_row`` as its first column.
+        engine: ``duckdb`` or ``polars``; both return the same rows.
 
     Raises:
         InvalidInputError: A sum does not fit.
@@ -68,7 +68,10 @@ def rows(plan: Plan, history: PinnedHistory, spine: pa.Table, engine: str) -> pa
 
 
 def _pieces(plan: Plan, history: PinnedHistory, spine: pa.Table) -> Iterator[pa.Table]:
-    """The rows of a spine, all those of some entities at once, so that an engine holds no more than these entities' events."""
+    """The rows of a spine in pieces, each with all rows of some entities.
+
+    An engine holds the events of one piece at a time.
+    """
     events = sum(
         count
         for stretch in history.stretches
@@ -95,25 +98,24 @@ def _pieces(plan: Plan, history: PinnedHistory, spine: pa.Table) -> Iterator[pa.
 
 
 def _not_kept(found: Mapping[str, Source]) -> dict[str, Source]:
-    """The same, of which nothing is kept for the next build."""
+    """The same sources, of which nothing is cached for the next build."""
     return {name: replace(source, identity=None) for name, source in found.items()}
 
 
 def hindsight(plan: Plan, history: PinnedHistory, spine: pa.Table) -> dict[str, int]:
-    """How much of what a spine's rows see was not known at their cutoff, or was known there and is not seen.
+    """Counts rows that see other events than were known at their cutoff, and those events.
 
     Args:
-        plan: Of features for which everything counts that is recorded at the watermark.
-        history: What is read.
-        spine: With ``spine_row`` in front.
+        plan: Plan of features with ``known="watermark"``.
+        history: The history to read.
+        spine: The spine, with ``spine_row`` as its first column.
 
     Returns:
-        ``hindsight_rows``, the number of rows that see other events than were known at their
-        cutoff; ``hindsight_events``, of how many events some row sees one that was recorded, or
-        known to be of its entity, at its cutoff or later; ``hindsight_left_out``, of how many
-        events some row misses one that stood, and was of its entity, for all that was known at its
-        cutoff. Of events of what some feature is made of, before the cutoff, whether or not they
-        are in the window.
+        ``hindsight_rows``: Rows that see other events than were known at their cutoff.
+        ``hindsight_events``: Events visible to some row before they were recorded, or before they
+        were known to belong to its entity. ``hindsight_left_out``: Events that some row knew at its
+        cutoff and does not see. All events that some feature reads count if they happened before
+        the cutoff, in its window or not.
     """
     found, then, rows = sources(plan, history), sources(as_known(plan), history), 0
     pieces = list(_pieces(plan, history, spine))
@@ -132,36 +134,48 @@ def hindsight(plan: Plan, history: PinnedHistory, spine: pa.Table) -> dict[str, 
 
 
 def check_spine(plan: Plan, history: PinnedHistory, spine: pa.Table) -> None:
-    """Refuses a spine without an entity or an instant, and one at whose cutoffs nothing was known.
+    """Refuses a spine without an entity or a cutoff, and one at whose cutoffs nothing was known.
 
-    Warns where at many of its cutoffs nothing was recorded yet.
+    Warns if nothing was recorded yet at many of its cutoffs.
 
     Raises:
-        InvalidInputError: A column is missing, of another type, null where it may not be, or called
-            as a feature; or a cutoff is not in the years 1 to 9999, or all of them lie before the
-            first event was recorded, and only what was known at the cutoff counts.
+        InvalidInputError: A column is missing, has another type or the name of a feature; a cutoff
+            is null or not in the years 1 to 9999; or all cutoffs lie before the first recording,
+            and only what was known at the cutoff counts.
     """
     features = plan.features
     entity, cutoff = features.spine_entity, features.cutoff
     wanted = {entity: SPINE_TYPES[plan.entity.kind], cutoff: INSTANT}
     for name, kind in wanted.items():
         if is_pattern(name) or not name:
-            message = f"feature set {features.name}: expected the names of entity and cutoff in the spine as names alone, found {name!r}"
+            message = (
+                f"feature set {features.name}: expected the names of entity and cutoff in the "
+                f"spine as names alone, found {name!r}"
+            )
             raise InvalidInputError(message, "rename the column.", column=name)
         if name not in spine.column_names:
-            message = f"feature set {features.name}: the spine has no column {name}, only {', '.join(spine.column_names[1:])}"
+            message = (
+                f"feature set {features.name}: the spine has no column {name}, only "
+                f"{', '.join(spine.column_names[1:])}"
+            )
             raise InvalidInputError(
                 message,
                 missing(spine, kind, "cutoff" if name == cutoff else "spine_by"),
                 column=name,
             )
         if spine.column(name).type != kind:
-            message = f"feature set {features.name}: expected {name} of the spine as {kind}, found {spine.column(name).type}"
+            message = (
+                f"feature set {features.name}: expected {name} of the spine as {kind}, found "
+                f"{spine.column(name).type}"
+            )
             raise InvalidInputError(
                 message, cast_hint(name, kind, spine.column(name).type), column=name
             )
     if spine.column(cutoff).null_count:
-        message = f"feature set {features.name}: {cutoff} is null in {counted(spine.column(cutoff).null_count, 'row')} of the spine"
+        message = (
+            f"feature set {features.name}: {cutoff} is null in "
+            f"{counted(spine.column(cutoff).null_count, 'row')} of the spine"
+        )
         raise InvalidInputError(
             message,
             "a row without a cutoff knows nothing, or everything: leave it out.",
@@ -170,7 +184,10 @@ def check_spine(plan: Plan, history: PinnedHistory, spine: pa.Table) -> None:
     instants = spine.column(cutoff).cast(pa.int64())
     beyond = pc.sum(pc.or_(pc.less(instants, MIN_US), pc.greater(instants, MAX_US))).as_py()
     if beyond:
-        message = f"feature set {features.name}: {beyond:,} of {spine.num_rows:,} cutoffs are not in the years 1 to 9999"
+        message = (
+            f"feature set {features.name}: {beyond:,} of {spine.num_rows:,} cutoffs are not in the "
+            "years 1 to 9999"
+        )
         raise InvalidInputError(
             message,
             "for everything that is known, give an instant after the last event.",
@@ -178,7 +195,10 @@ def check_spine(plan: Plan, history: PinnedHistory, spine: pa.Table) -> None:
         )
     clashes = [name for name in features.columns if name in spine.column_names]
     if clashes:
-        message = f"feature set {features.name}: {', '.join(clashes)} would be a column of the spine and a feature"
+        message = (
+            f"feature set {features.name}: {', '.join(clashes)} would be a column of the spine and "
+            "a feature"
+        )
         raise InvalidInputError(message, "rename one of the two.", column=clashes[0])
     first = history.first_recorded() if plan.known_at_cutoff and spine.num_rows else None
     if first is not None:
@@ -190,11 +210,13 @@ def _check_known(plan: Plan, cutoffs: pa.ChunkedArray, first: int) -> None:
     if not early or early <= _MOST_EARLY * len(cutoffs):
         return
     message = (
-        f"feature set {plan.features.name}: {early:,} of {len(cutoffs):,} cutoffs lie before {format_instant(first)}, when the first "
+        f"feature set {plan.features.name}: {early:,} of {len(cutoffs):,} cutoffs lie before "
+        f"{format_instant(first)}, when the first "
         "event was recorded; nothing was known then"
     )
     hint = (
-        "a history that was imported is known from its import on: build with known='watermark', which is hindsight, or import it with "
+        "a history that was imported is known from its import on: build with known='watermark', "
+        "which is hindsight, or import it with "
         "recorded_at taken from time."
     )
     if early == len(cutoffs):
@@ -203,7 +225,10 @@ def _check_known(plan: Plan, cutoffs: pa.ChunkedArray, first: int) -> None:
 
 
 def answered(connection: duckdb.DuckDBPyConnection, plan: Plan, spine: pa.Table) -> pa.Table:
-    """The spine's rows and the features over tables that are there already, of a plan that counts all the events in them as known."""
+    """The spine's rows and features over event tables that a DuckDB database has already.
+
+    All events in the tables count as known.
+    """
     return _table(plan, duckdb_parts.joined_on(connection, plan, spine), spine)
 
 

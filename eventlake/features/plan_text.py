@@ -1,4 +1,4 @@
-"""A plan as a person reads and runs it: the join that DuckDB makes of few pairs, or a Polars program that says what is found, plainly."""
+"""A plan as a program to read and to run: DuckDB's join, or the same in Polars."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,15 +13,15 @@ from eventlake.features.planned.plan import Part, Plan, Stream
 from eventlake.schemas.schema import FieldType
 
 quoted = partial(json.dumps, ensure_ascii=False)
-"""Text as Python's source has it, in double quotes."""
+"""Text as a Python literal in double quotes."""
 _SIGNS = {"and": " & ", "or": " | "}
 
 
 def text(plan: Plan, engine: str) -> str:
-    """What an engine does for every stream of events.
+    """The program of an engine for every stream of events.
 
     Args:
-        plan: Of the features.
+        plan: Plan of the features.
         engine: ``duckdb`` or ``polars``.
     """
     if engine == "polars":
@@ -42,34 +42,37 @@ def text(plan: Plan, engine: str) -> str:
 
 
 def _comments(plan: Plan, parts: Sequence[Part], sign: str) -> Iterator[str]:
-    """What each part is for."""
+    """Comments that name each part and its features."""
     for number, part in enumerate(parts):
         users = [
             one.column
             for one in plan.features.features
             if any(part in plan.parts[piece] for piece in one.aggregates())
         ]
-        yield f"{sign} p{number}: {part.kind.name}{f' of {part.column}' if part.column else ''}, for {', '.join(users)}"
+        of = f" of {part.column}" if part.column else ""
+        yield f"{sign} p{number}: {part.kind.name}{of}, for {', '.join(users)}"
 
 
 def _head(plan: Plan) -> Iterator[str]:
-    yield "# Over snapshot, features, and spine, a polars.DataFrame with spine_row. A build finds the same numbers by running sums and"
-    yield "# searches along each entity's events, where this joins each row with all of them."
+    yield "# Over snapshot, features, and spine, a polars.DataFrame with spine_row."
+    yield "# A build finds the same numbers by prefix sums and searches along each entity's events;"
+    yield "# this program joins each row with all of them."
     yield "from datetime import date, datetime"
     yield "from decimal import Decimal"
     yield ""
     yield "import polars as pl"
     yield ""
-    yield "# Microseconds: an event's time, the row's cutoff, and since and until when an event counts."
+    yield "# Microseconds: an event's time, the row's cutoff, since and until when an event counts."
     yield 't, c, r, u = (pl.col(name) for name in "tcru")'
     entity, cutoff = plan.features.spine_entity, plan.features.cutoff
-    yield f'rows = spine.lazy().select("spine_row", entity=pl.col({quoted(entity)}), c=pl.col({quoted(cutoff)}).dt.epoch("us"))'
+    instant = f'pl.col({quoted(cutoff)}).dt.epoch("us")'
+    yield f'rows = spine.lazy().select("spine_row", entity=pl.col({quoted(entity)}), c={instant})'
     if plan.related:
         yield "belongs = features.belongs(snapshot).lazy()"
 
 
 def _program(plan: Plan, stream: Stream, parts: list[Part]) -> Iterator[str]:
-    """One stream of events: its events, those that each row sees, and the parts by ``spine_row``, as ``p0`` and on in ``found``."""
+    """The program of one stream: ``found`` has the parts by ``spine_row``, as ``p0``, ``p1``, …."""
     name, kinds, known = (
         quoted(stream.event_type),
         plan.columns[stream.event_type],
@@ -78,13 +81,15 @@ def _program(plan: Plan, stream: Stream, parts: list[Part]) -> Iterator[str]:
     yield from _comments(plan, parts, "#")
     if known:
         yield f"events = snapshot.table({name})"
-        yield f'events = events.join(snapshot.lifetimes({name}).lazy(), on=["source", "id"], how="left")'
+        lifetimes = f"snapshot.lifetimes({name}).lazy()"
+        yield f'events = events.join({lifetimes}, on=["source", "id"], how="left")'
         yield 'events = events.filter(pl.col("eventlake spoke").fill_null(True))'
     else:
         yield f'events = snapshot.table({name}, corrections="latest")'
     for path_name, (column, *path) in plan.nested[stream.event_type].items():
         fields = "".join(f".struct.field({quoted(part)})" for part in path)
-        yield f"events = events.with_columns(pl.col({quoted(column)}){fields}.alias({quoted(path_name)}))"
+        nested = f"pl.col({quoted(column)}){fields}.alias({quoted(path_name)})"
+        yield f"events = events.with_columns({nested})"
     if stream.where is not None:
         yield f"events = events.filter({_condition(stream.where, kinds)})"
     entity = f"pl.col({quoted(plan.by[stream.event_type])})"
@@ -92,7 +97,8 @@ def _program(plan: Plan, stream: Stream, parts: list[Part]) -> Iterator[str]:
     begins = ['pl.col("recorded_at").dt.epoch("us")'] if known else []
     stops = ['pl.col("eventlake until").dt.epoch("us")'] if known else []
     if plan.related:
-        yield f'events = events.with_columns({entity}.alias("eventlake child")).join(belongs, on="eventlake child")'
+        child = f'{entity}.alias("eventlake child")'
+        yield f'events = events.with_columns({child}).join(belongs, on="eventlake child")'
         entity = 'pl.col("eventlake parent")'
         begins, stops = [*begins, 'pl.col("eventlake since")'], [*stops, 'pl.col("eventlake till")']
     shown = ['"sequence"', f'{entity}.alias("entity")', 'pl.col("time").dt.epoch("us").alias("t")']
@@ -119,14 +125,17 @@ def _program(plan: Plan, stream: Stream, parts: list[Part]) -> Iterator[str]:
         for number, part in enumerate(parts)
         if isinstance(part.kind, Added)
     )
-    yield 'found = rows.select("spine_row").join(found, on="spine_row", how="left", maintain_order="left")'
+    yield (
+        'found = rows.select("spine_row")'
+        '.join(found, on="spine_row", how="left", maintain_order="left")'
+    )
     yield (
         f"found = found.with_columns({nothing}).collect()" if nothing else "found = found.collect()"
     )
 
 
 def _found(part: Part, kinds: Mapping[str, FieldType]) -> str:
-    """A part, of a row's events in the order of their time."""
+    """The source of a part, over a row's events in the order of time."""
     inside = f"t < c - {part.window.offset:_}" if part.window.offset else "t < c"
     inside += "" if part.window.start_offset is None else f", t >= c - {part.window.start_offset:_}"
     values = "(c - t)" if part.is_placed else "t"

@@ -1,4 +1,4 @@
-"""What to write instead of a spine that lacks a column, or has one of another type."""
+"""Hints for spines that lack a column, or have a column of another type."""
 
 import pyarrow as pa
 
@@ -7,7 +7,7 @@ from eventlake.columns.schema import INSTANT
 
 
 def missing(spine: pa.Table, kind: pa.DataType, setting: str) -> str:
-    """What to write if a spine has no column of a name that is wanted."""
+    """What to write if a spine lacks a column."""
     fitting = [one for one in spine.column_names[1:] if spine.column(one).type == kind]
     said = (
         f"name the column that it is: {setting}={fitting[0]!r}"
@@ -18,18 +18,30 @@ def missing(spine: pa.Table, kind: pa.DataType, setting: str) -> str:
 
 
 def cast_hint(name: str, kind: pa.DataType, found: pa.DataType) -> str:
-    """How a column of a spine becomes what it has to be, in Polars, and in pandas for instants."""
+    """How to cast a column of a spine in Polars; for instants in pandas as well."""
     column = f"pl.col({name!r})"
     if kind != INSTANT:
         return (
             f"cast it: {column}.cast({'pl.Int64' if pa.types.is_integer(kind) else 'pl.String'})."
         )
     if pa.types.is_large_string(found):
-        return f"{column}.str.to_datetime(time_unit='us', time_zone='UTC'), in pandas pd.to_datetime(frame[{name!r}], utc=True)."
+        return (
+            f"{column}.str.to_datetime(time_unit='us', time_zone='UTC'), in pandas "
+            f"pd.to_datetime(frame[{name!r}], utc=True)."
+        )
     if pa.types.is_timestamp(found):
-        return f"say its zone: {column}.dt.replace_time_zone('UTC'), in pandas frame[{name!r}].dt.tz_localize('UTC')."
+        return (
+            f"say its zone: {column}.dt.replace_time_zone('UTC'), in pandas "
+            f"frame[{name!r}].dt.tz_localize('UTC')."
+        )
     if pa.types.is_date(found):
-        return f"say the instant, such as the day's first: {column}.cast(pl.Datetime('us')).dt.replace_time_zone('UTC')."
+        return (
+            "say the instant, such as the day's first: "
+            f"{column}.cast(pl.Datetime('us')).dt.replace_time_zone('UTC')."
+        )
     if pa.types.is_integer(found):
-        return f"say what it counts: pl.from_epoch({name!r}, time_unit='us').dt.replace_time_zone('UTC')."
+        return (
+            f"say what it counts: pl.from_epoch({name!r}, "
+            "time_unit='us').dt.replace_time_zone('UTC')."
+        )
     return "give the cutoff as an instant with its zone, in UTC."

@@ -1,4 +1,4 @@
-"""Whose features may be others than at an earlier watermark: what new events, corrections and relations touch."""
+"""Entities whose features may have changed since an earlier watermark."""
 
 import polars as pl
 
@@ -15,12 +15,15 @@ _ENTITY = "entity"
 
 
 def changed(plan: Plan, before: PinnedHistory, history: PinnedHistory) -> pl.Series:
-    """The entities that something has been said of since: each once, in no order.
+    """Entities with new events, corrections or relations since an earlier watermark.
 
     Args:
-        plan: Of the features.
-        before: The history of an earlier watermark, under the same schemas.
-        history: The one of now.
+        plan: Plan of the features.
+        before: The history at the earlier watermark, under the same schemas.
+        history: The history now.
+
+    Returns:
+        Distinct entities, in no order.
     """
     then, now = sources(plan, before), sources(plan, history)
     touched = [_touched(plan, name, then[name], now[name], before.watermark) for name in plan.by]
@@ -39,7 +42,7 @@ def changed(plan: Plan, before: PinnedHistory, history: PinnedHistory) -> pl.Ser
 
 
 def _touched(plan: Plan, event_type: str, then: Source, now: Source, since: int) -> pl.DataFrame:
-    """Whose events of a type are new, or stand at other times than they did."""
+    """Entities whose events of a type are new, or are valid at other times than before."""
     whole = unfolded(polars_scan.table(now.table), plan.nested[event_type])
     frame = whole.select("sequence", *FAMILY, entity_of(plan, event_type).alias(_ENTITY))
     stood = [

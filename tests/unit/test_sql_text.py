@@ -51,8 +51,6 @@ LOOKED_AT = {
         "eventlake.features.on_duckdb.parts::parts::replace(part, column='')",
         "eventlake.features.on_duckdb.database::Tables.forget::self.names.popitem()",
         "eventlake.features.on_duckdb.database::Tables.made::self.names",
-        "eventlake.features.planned.nested_fields::unfolded_sql::found",
-        "eventlake.features.planned.nested_fields::unfolded_sql::reduce(lambda found, part: f'struct_extract({found}, {quoted(part)})', path[1:], identifier(path[0]))",  # noqa: E501, RUF100
         "eventlake.importing.staged::Staged._read::columns",
         "eventlake.projections.on_duckdb.by_entity::OneEntity.__init__::self._tables",
         "eventlake.projections.on_duckdb.run::_Empty.hold::self._held",

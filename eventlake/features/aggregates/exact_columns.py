@@ -22,7 +22,7 @@ _INT64 = 1 << 63
 
 
 def times(values: Numbers, factor: int) -> Numbers:
-    """Integers times an integer, without a wrap."""
+    """Integers times an integer, as Python's integers if 64 bits are too few."""
     fits = values.dtype != object and int(np.abs(values).max(initial=0)) * factor < _INT64
     return values * factor if fits else values.astype(object) * factor
 
@@ -35,7 +35,7 @@ def scaled(units: pa.Array, scale: int) -> pa.Array:
 
 
 def integers(array: pa.Array) -> Numbers:
-    """The values of an array without nulls, as 64-bit integers where they fit, else as Python's."""
+    """The values of an array without nulls, as Python's integers if 64 bits are too few."""
     if pa.types.is_integer(array.type):
         return np.asarray(array.cast(pa.int64()))
     words = np.frombuffer(array.buffers()[1], "<i8")[
@@ -52,7 +52,7 @@ def _narrow(values: Numbers) -> Numbers:
 
 
 def quotients(above: Numbers, below: Numbers) -> pa.Array:
-    """float64: integers divided by integers, each correctly rounded; null where the divisor is 0."""
+    """Quotients of integers as float64, correctly rounded; null if the divisor is 0."""
     missing = below == 0
     divisors = np.where(missing, 1, below)
     if object not in {above.dtype, divisors.dtype} and _below_2_53(above) and _below_2_53(divisors):
@@ -89,7 +89,11 @@ def standard_deviations(
 
 
 def arithmetic(sign: str, left: pa.Array, right: pa.Array) -> pa.Array:
-    """Exact over integers and decimals but for quotients; over doubles as IEEE 754 has it. Null with null is null."""
+    """Arithmetic over two columns; null if either value is null, or for a division by 0.
+
+    Exact over integers and decimals, except that quotients are rounded once to float64. If a float
+    takes part, both sides are float64 (IEEE 754).
+    """
     for side in (left, right):
         if not (
             pa.types.is_integer(side.type)
@@ -130,7 +134,7 @@ def arithmetic(sign: str, left: pa.Array, right: pa.Array) -> pa.Array:
 
 
 def _units(array: pa.Array) -> tuple[Numbers, int]:
-    """Integers and decimals in their last digit, null being 0, and the number of digits behind the point."""
+    """Values in units of the last digit, 0 for null, and the number of digits after the point."""
     if pa.types.is_integer(array.type):
         return array.fill_null(0).to_numpy().astype(object), 0
     plain = scaled(array.fill_null(pa.scalar(Decimal(0), array.type)), 0)
@@ -138,7 +142,7 @@ def _units(array: pa.Array) -> tuple[Numbers, int]:
 
 
 def doubles(array: pa.Array) -> Numbers:
-    """Numbers as doubles, each correctly rounded, null being 0."""
+    """Numbers as doubles, correctly rounded; 0 for null."""
     if pa.types.is_floating(array.type):
         return np.asarray(array.fill_null(0))
     units, scale = _units(array)

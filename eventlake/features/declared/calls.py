@@ -1,4 +1,4 @@
-"""Calls that do not fit a function, told as mistakes in a declaration are."""
+"""Turns calls that do not fit a function into errors with an example that does."""
 
 import inspect
 from collections.abc import Callable
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def checked_call(function: Callable[P, T]) -> Callable[P, T]:
-    """The function, which refuses arguments that it does not take by saying how it is called."""
+    """The function with a ``TypeError`` of its call replaced by an error with an example."""
     signature = inspect.signature(function)
 
     @wraps(function)
@@ -30,11 +30,12 @@ def checked_call(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def _shown(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    return f"({', '.join([*map(repr, args), *(f'{name}={value!r}' for name, value in kwargs.items())])})"
+    named = (f"{name}={value!r}" for name, value in kwargs.items())
+    return f"({', '.join([*map(repr, args), *named])})"
 
 
 def _example(signature: inspect.Signature, name: str, args: tuple[Any, ...]) -> str:
-    """A call that has what was given at its place, and what is missing by an example."""
+    """A call with the given arguments in their places, and examples for missing ones."""
     taken = [
         one
         for one in signature.parameters.values()

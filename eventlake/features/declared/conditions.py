@@ -17,20 +17,20 @@ from eventlake.verbs import declaration, helpful
 
 Value = str | int | bool | float | Decimal | date
 MOST_NESTED = 200
-"""Deeper conditions could not be read back."""
+"""Decoders of JSON refuse documents that are nested more deeply."""
 
 
 @helpful
 @dataclass(frozen=True, slots=True, eq=False)
 class Condition:
-    """What an event must satisfy. Made by comparing ``field(name)``, and joined by ``&``, ``|`` and ``~``.
+    """A condition on events: comparisons of ``field(name)``, joined by ``&``, ``|`` and ``~``.
 
     Attributes:
         sign: A comparison, ``in``, ``null``, ``and``, ``or`` or ``not``.
-        field: Of a comparison, ``in`` and ``null``: the field's name.
-        values: What it is compared with, as JSON can say it; numbers and instants as text.
-        parts: Of ``and``, ``or`` and ``not``: what they join.
-        depth: How deep its parts are nested; 1 for a comparison.
+        field: Name of the field; empty for ``and``, ``or`` and ``not``.
+        values: Values that the field is compared with, as JSON; numbers and instants as text.
+        parts: Conditions that ``and``, ``or`` and ``not`` join.
+        depth: Depth of nesting; 1 for a comparison.
 
     Raises:
         InvalidInputError: It is nested too deeply.
@@ -48,12 +48,13 @@ class Condition:
             message = f"expected conditions nested at most {MOST_NESTED} deep, found more"
             raise InvalidInputError(
                 message,
-                "is_in takes a list of values; a condition over many fields can be several features.",
+                "is_in takes a list of values; a condition over many fields can be several "
+                "features.",
             )
         object.__setattr__(self, "depth", depth)
 
     def __eq__(self, other: object) -> bool:
-        """Whether it says the same; 1 is not true."""
+        """Whether both conditions are the same; 1 and true are different values."""
         return isinstance(other, Condition) and repr(self) == repr(other)
 
     def __hash__(self) -> int:
@@ -69,19 +70,23 @@ class Condition:
         return Condition("not", parts=(self,))
 
     def __bool__(self) -> bool:
-        """There is none.
+        """Refused: a condition has no truth value.
 
         Raises:
             InvalidInputError: Always; ``a and b`` would forget ``a``.
         """
-        message = "a condition has no truth value: it is looked up for every event, and Python's and, or, not and if cannot take it"
+        message = (
+            "a condition has no truth value: it is looked up for every event, and Python's and, "
+            "or, not and if cannot take it"
+        )
         raise InvalidInputError(
             message,
-            "write (field('a') > 1) & (field('b') == 2), | for or, ~ for not, each comparison in brackets.",
+            "write (field('a') > 1) & (field('b') == 2), | for or, ~ for not, each comparison in "
+            "brackets.",
         )
 
     def fields(self) -> set[str]:
-        """The fields that are looked at."""
+        """Names of the fields that the condition reads."""
         return ({self.field} if self.field else set()).union(
             *(part.fields() for part in self.parts)
         )
@@ -129,7 +134,10 @@ class FieldReference:
         Raises:
             InvalidInputError: Always.
         """
-        message = f"field {self.name}: expected its name as the key of a dict, or a list of fields, found el.field({self.name!r})"
+        message = (
+            f"field {self.name}: expected its name as the key of a dict, or a list of fields, "
+            f"found el.field({self.name!r})"
+        )
         raise InvalidInputError(message, f"write {{{self.name!r}: 'value'}}.")
 
     def is_in(self, values: Iterable[Value]) -> Condition:
@@ -174,12 +182,12 @@ class FieldReference:
 
 @declaration
 def field(name: str) -> FieldReference:
-    """A field of an event's payload, for ``where=``: ``field("amount") > 100``, ``field("method").is_in(["card", "cash"])``.
+    """A field of an event's payload, for ``where=``: ``field("amount") > 100``.
 
     Args:
-        name: As the payload names it, one inside of another by its path, ``customer.id``;
-            ``sequence``, ``id``, ``source``, ``subject`` stand for the event's own, ``data_id`` and
-            so on for a payload's fields of these names.
+        name: Name in the payload, or the path of a nested field, such as ``customer.id``.
+            ``sequence``, ``id``, ``source`` and ``subject`` are the event's own attributes; fields
+            of the payload with these names are ``data_id`` and so on.
     """
     return FieldReference(name)
 
@@ -193,13 +201,19 @@ def where_of(given: "Condition | Mapping[str, Value] | None") -> Condition | Non
     if given is None or isinstance(given, Condition):
         return given
     if not isinstance(given, Mapping) or not given:
-        message = f"expected where= as a condition such as field('amount') > 100, or as a dict of fields and values, found {given!r}"
+        message = (
+            "expected where= as a condition such as field('amount') > 100, or as a dict of fields "
+            f"and values, found {given!r}"
+        )
         what = (
             "functions and expressions of other libraries"
             if callable(given) or hasattr(given, "meta")
             else "other values"
         )
-        hint = f"write where=el.field('amount') > 100, or where={{'method': 'card'}}; {what} cannot be archived with the dataset."
+        hint = (
+            f"write where=el.field('amount') > 100, or where={{'method': 'card'}}; {what} cannot "
+            "be archived with the dataset."
+        )
         raise InvalidInputError(message, hint)
     first, *others = (field(name) == value for name, value in given.items())
     for other in others:
@@ -217,7 +231,7 @@ def _condition(other: object) -> Condition:
 
 
 def _plain(value: object, name: str) -> str | int | bool:
-    """A value as JSON says it exactly: decimals, floats (by their shortest spelling) and instants as text."""
+    """A value as exact JSON: decimals, floats (in their shortest form) and instants as text."""
     if isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
@@ -244,5 +258,8 @@ def _plain(value: object, name: str) -> str | int | bool:
         else None
     )
     if isinstance(value, FieldReference):
-        hint = "a field is compared with a value; two fields are compared in the query of el.Projection.sql(…)."
+        hint = (
+            "a field is compared with a value; two fields are compared in the query of "
+            "el.Projection.sql(…)."
+        )
     raise InvalidInputError(message, hint)

@@ -22,23 +22,22 @@ _SET_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 @verbs
 @dataclass(frozen=True, slots=True)
 class DeclaredSet:
-    """A feature set as it is declared, without the verbs that need an engine.
+    """A feature set as it is declared, without the methods that need an engine.
 
     Attributes:
-        name: The dataset's: lower-case letters, digits and underscores.
-        by: The column that names the entity in every event table that is read: ``subject``, or a
-            field of the payload.
-        features: The columns, in order, each name once.
-        known: ``cutoff``: only what was recorded before the row's cutoff counts, corrections as
-            they were known then; ``watermark``: everything that is recorded at the watermark, with
+        name: Name of the dataset: lower-case letters, digits and underscores.
+        by: Column that names the entity in every event table: ``subject``, or a field.
+        features: The columns in order; names are unique.
+        known: With ``cutoff`` only events that were recorded before the row's cutoff count, with
+            the corrections known then. With ``watermark`` everything that is recorded counts, with
             its latest corrections, which is hindsight.
-        depth: How many parts of a subject name the entity: with 2, ``/loan/7/payment/3`` is an
-            event of ``/loan/7``; None for all.
+        depth: Number of parts of a subject that name the entity: with 2, ``/loan/7/payment/3`` is
+            an event of ``/loan/7``. None for the whole subject.
         cutoff: The spine's column of instants.
-        spine_by: The spine's column that names the entity; None where it is called as ``by``, or as
-            the last parent of ``via``.
-        via: Relations to climb from what ``by`` names to the entity, such as from the loan to its
-            account to its client.
+        spine_by: The spine's column that names the entity; defaults to the last parent of ``via``,
+            or to ``by``.
+        via: Relations from what ``by`` names up to the entity, such as from a loan to its account
+            to its client.
     """
 
     name: str
@@ -78,18 +77,30 @@ class DeclaredSet:
         return "give features names of their own with .name()." if "column" in problem else None
 
     def _problem_of_set(self) -> str | None:
-        """What is wrong with everything but the columns."""
+        """What is wrong with the arguments other than the columns."""
         where = f"feature set {self.name}: "
         if not isinstance(self.name, str) or not _SET_NAME.fullmatch(self.name):
-            return f"expected a name of lower-case letters, digits and underscores, found {self.name!r}"
+            return (
+                "expected a name of lower-case letters, digits and underscores, found "
+                f"{self.name!r}"
+            )
         if self.known not in KNOWN:
-            return f"{where}expected known as one of {', '.join(map(repr, KNOWN))}, found {self.known!r}"
+            return (
+                f"{where}expected known as one of {', '.join(map(repr, KNOWN))}, found "
+                f"{self.known!r}"
+            )
         if not self.by or not isinstance(self.by, str):
-            return f"{where}expected by as the name of a field or of the event's subject, found {self.by!r}"
+            return (
+                f"{where}expected by as the name of a field or of the event's subject, found "
+                f"{self.by!r}"
+            )
         if self.depth is not None and (
             self.by != "subject" or type(self.depth) is not int or not 1 <= self.depth <= 20  # noqa: PLR2004
         ):
-            return f"{where}expected depth as a number of parts of the subject, 1 to 20, found {self.depth!r}"
+            return (
+                f"{where}expected depth as a number of parts of the subject, 1 to 20, found "
+                f"{self.depth!r}"
+            )
         if self.known == "cutoff" and any(one.window.offset < 0 for one in self.aggregates()):
             return f"{where}a window beyond the cutoff is not known at the cutoff"
         return None
@@ -98,23 +109,30 @@ class DeclaredSet:
         """What is wrong with the columns, and with the relations that lead to the entity."""
         columns, where = self._columns, f"feature set {self.name}: "
         if not all(isinstance(one, Relation) for one in self.via):
-            return f"{where}expected via as relations, from relation('loan.granted', child=…, parent=…), found {self.via!r}"
+            return (
+                f"{where}expected via as relations, from relation('loan.granted', child=…, "
+                f"parent=…), found {self.via!r}"
+            )
         if not columns:
             return f"{where}expected at least one feature"
         if doubled := repeated(columns):
             return f"{where}{', '.join(doubled)} would be the name of more than one column"
         if self.spine_entity.casefold() == self.cutoff.casefold():
-            return f"{where}the spine's columns {self.spine_entity} and {self.cutoff} would be one: SQL does not tell them apart"
+            return (
+                f"{where}the spine's columns {self.spine_entity} and {self.cutoff} would be one: "
+                "SQL does not tell them apart"
+            )
         if odd := next((name for name in columns if not NAME.fullmatch(name)), None):
             return f"{where}{odd} is too long for a column"
         return None
 
     def _problem_of_names(self) -> str | None:
-        """Which columns SQL would not tell apart; what is archived is read as it is."""
+        """Columns that SQL does not tell apart; archived sets are read as they are."""
         alike = None if self._archived else alike_in_sql(self._columns)
         return (
             alike
-            and f"feature set {self.name}: the columns {' and '.join(alike)} would be one: SQL does not tell them apart"
+            and f"feature set {self.name}: the columns {' and '.join(alike)} would be one: "
+            "SQL does not tell them apart"
         )
 
     @property
@@ -129,15 +147,18 @@ class DeclaredSet:
 
     @property
     def pattern(self) -> str | None:
-        """A regular expression whose first group is the parts of a subject that name the entity; None where all of it does."""
+        """A regular expression whose first group is the entity of a subject.
+
+        None if the whole subject names the entity.
+        """
         return None if self.depth is None else f"^(/?[^/]+(/[^/]+){{{self.depth - 1}}})(/|$)"
 
     def aggregates(self) -> list[Aggregate]:
-        """The features that are made of events, each once, in order of their first use."""
+        """The distinct aggregates of all features, in the order of their first use."""
         return list(dict.fromkeys(one for feature in self.features for one in feature.aggregates()))
 
     def text(self) -> str:
-        """As JSON, a line for each value, keys sorted: what is archived, and hashed."""
+        """The set as JSON with sorted keys, one value a line, as it is archived and hashed."""
         document = {
             "format": FORMAT,
             "by": self.by,
@@ -180,7 +201,10 @@ class DeclaredSet:
                 _archived=True,
             )
         except ValueError as error:
-            message = f"feature set {name}: features.json: {error.message if isinstance(error, InvalidInputError) else error}"
+            message = (
+                f"feature set {name}: features.json: "
+                f"{error.message if isinstance(error, InvalidInputError) else error}"
+            )
             raise InvalidProjectionError(message) from error
 
 
@@ -191,5 +215,8 @@ def _flat(features: Iterable[Any], name: str) -> Iterator[Feature]:
         elif isinstance(feature, (list, tuple)):
             yield from _flat(feature, name)
         else:
-            message = f"feature set {name}: expected features such as count('payment.missed', window='90d'), found {feature!r}"
+            message = (
+                f"feature set {name}: expected features such as count('payment.missed', "
+                f"window='90d'), found {feature!r}"
+            )
             raise InvalidProjectionError(message)

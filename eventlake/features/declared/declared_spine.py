@@ -1,4 +1,4 @@
-"""What a user declares of a spine that is made of events."""
+"""Spines that are made of events, as they are declared."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,20 +22,19 @@ CUTOFF = "cutoff"
 @verbs
 @dataclass(frozen=True, slots=True)
 class DeclaredSpine:
-    """A spine as it is declared, without the verb that makes its rows.
+    """A spine as it is declared, without the method that makes its rows.
 
     Attributes:
-        event_type: Whose events begin the rows.
-        by: The column that names the entity, in every type that is looked at.
-        where: What an event must satisfy.
+        event_type: Type of the events that make the rows.
+        by: Column that names the entity, in every event type that is read.
+        where: Condition on the events.
         carry: Fields of the event that become columns.
-        monthly: A row for each end of a month after an entity's first event, instead of one for
-            each event.
-        labels: Name, feature and horizon in microseconds of each label.
-        known_until: The instant up to which labels are known; None for what the events say.
-        known: ``cutoff`` for events as they were told first, ``watermark`` for their latest
-            corrections, which is hindsight; None for what the feature set says, else ``cutoff``.
-        depth: How many parts of a subject name the entity; None for all.
+        monthly: One row per end of a month after an entity's first event, instead of one per event.
+        labels: Name, feature and horizon (microseconds) of each label.
+        known_until: Instant up to which labels are known; defaults to what events show.
+        known: ``cutoff`` for events as they were first recorded, ``watermark`` for their latest
+            corrections, which is hindsight. Defaults to the feature set's, otherwise ``cutoff``.
+        depth: Number of parts of a subject that name the entity; None for the whole subject.
     """
 
     event_type: str
@@ -71,23 +70,33 @@ class DeclaredSpine:
             or AGGREGATES[feature.kind].takes_unit
         ):
             shown = feature.column if isinstance(feature, Aggregate) else type(feature).__name__
-            message = f"label {name}: expected a feature of events without a window, such as exists('payment.missed'), found {shown}"
+            message = (
+                f"label {name}: expected a feature of events without a window, such as "
+                f"exists('payment.missed'), found {shown}"
+            )
             raise InvalidInputError(
                 message,
-                "its window is the horizon: .label('late', el.exists('payment.missed'), horizon='90d').",
+                "its window is the horizon: .label('late', el.exists('payment.missed'), "
+                "horizon='90d').",
             )
         if horizon is None:
             message = f"label {name}: expected how far it looks ahead"
             raise InvalidInputError(message, "say horizon='90d'.")
         if not isinstance(name, str) or not name or is_ours(name) or is_pattern(name):
-            message = f"expected the name of a label as text that does not begin with 'eventlake ', found {name!r}"
+            message = (
+                "expected the name of a label as text that does not begin with 'eventlake ', "
+                f"found {name!r}"
+            )
             raise InvalidInputError(message)
         taken = {
             folded(one)
             for one in (self.by, CUTOFF, *self.carry, *(label for label, _, _ in self.labels))
         }
         if folded(name) in taken:
-            message = f"label {name}: the spine has a column of that name already; SQL does not tell A from a"
+            message = (
+                f"label {name}: the spine has a column of that name already; SQL does not tell A "
+                "from a"
+            )
             raise InvalidInputError(message, "give it another one.")
         return replace(
             self, labels=(*self.labels, (name, feature, microseconds(horizon, "horizon")))

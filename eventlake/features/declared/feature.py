@@ -20,14 +20,15 @@ _SIGNS = {"+": "plus", "-": "minus", "*": "times", "/": "per"}
 
 
 def declared(kind: C) -> C:
-    """A class of features that cannot be assigned to, or compared with values."""
+    """Makes a class of features immutable, and refuses comparisons with values."""
 
     def compared(self: "Feature", other: object) -> Any:
         if isinstance(other, (bool, int, float, str, Decimal)):
             message = f"a feature has no value before it is built, found == {other!r}"
             raise InvalidInputError(
                 message,
-                f"compare it when it is built: dataset.polars().filter(pl.col({self.column!r}) == {other!r}).",
+                f"compare it when it is built: dataset.polars().filter(pl.col({self.column!r}) == "
+                f"{other!r}).",
             )
         if type(other) is not type(self):
             return NotImplemented
@@ -37,7 +38,10 @@ def declared(kind: C) -> C:
         return all(type(ours) is type(theirs) and ours == theirs for ours, theirs in pairs)
 
     def assigned(_: object, name: str, _value: object) -> None:
-        message = f"cannot assign to field {name!r}: features never change, their functions take every argument"
+        message = (
+            f"cannot assign to field {name!r}: features never change, their functions take every "
+            "argument"
+        )
         raise FrozenInstanceError(message)
 
     kind.__eq__ = compared  # type: ignore[assignment,method-assign]
@@ -47,7 +51,7 @@ def declared(kind: C) -> C:
 
 @helpful
 class Feature:
-    """A value of an entity at a cutoff: an ``Aggregate`` of events, or ``Arithmetic`` over features."""
+    """A value of an entity at a cutoff: an aggregate of events, or arithmetic over features."""
 
     given_name: str | None
 
@@ -64,7 +68,7 @@ class Feature:
         raise NotImplementedError
 
     def aggregates(self) -> list["Aggregate"]:
-        """What it is made of, each once, without names."""
+        """The distinct aggregates that it is made of, without given names."""
         return list(dict.fromkeys(_aggregates(self)))
 
     @declaration
@@ -72,7 +76,7 @@ class Feature:
         """The same feature in a column of this name.
 
         Raises:
-            InvalidInputError: It is not made of letters, digits and underscores.
+            InvalidInputError: The name has other characters than letters, digits and underscores.
         """
         if not isinstance(name, str) or not NAME.fullmatch(name):
             message = f"expected a name of letters, digits and underscores, found {name!r}"
@@ -112,18 +116,18 @@ class Feature:
 @declared
 @dataclass(frozen=True, slots=True)
 class Aggregate(Feature):
-    """One number, or one value, made of the events of a type inside a window.
+    """One value per row, computed from the events of a type in a window.
 
     Attributes:
-        kind: Such as ``count``; the functions of this module tell what each means.
-        event_type: Whose events.
-        field: Of the payload; None where none is looked at.
-        window: The window.
-        texts: Window and offset as they were written, for the name.
-        where: What an event must satisfy; None for nothing.
+        kind: Name of the aggregate in the table of aggregates, such as ``count``.
+        event_type: Type of the events.
+        field: Field of the payload; None for aggregates of whole events.
+        window: The window before the cutoff.
+        texts: Window and offset as they were written, for the column's name.
+        where: Condition on the events; None for all of them.
         n: The number that its kind takes, such as a lag's events before the last; otherwise 0.
-        unit: Of times and rates: ``d``, ``h``, ``m`` or ``s``.
-        given_name: The column's name; None for one that says what it is.
+        unit: ``d``, ``h``, ``m`` or ``s`` for times and rates; otherwise None.
+        given_name: Name of the column; None for a name that is made of the arguments.
     """
 
     kind: str
@@ -168,10 +172,12 @@ class FeatureList(list[Aggregate]):
     """The same feature over several windows."""
 
     def name(self, name: str) -> "FeatureList":
-        """The same features in columns of this name with each one's window: ``late_90d``, ``late`` for everything before the cutoff.
+        """The same features in columns of this name and their window, such as ``late_90d``.
+
+        A feature without a window is called ``late``.
 
         Raises:
-            InvalidInputError: It is not made of letters, digits and underscores.
+            InvalidInputError: The name has other characters than letters, digits and underscores.
         """
         return FeatureList(cast("Aggregate", one.name(_spanned(name, *one.texts))) for one in self)
 
@@ -180,13 +186,13 @@ class FeatureList(list[Aggregate]):
 @declared
 @dataclass(frozen=True, slots=True)
 class Arithmetic(Feature):
-    """Two features, or one and a constant, joined by a sign.
+    """Arithmetic over two features, or over a feature and a constant.
 
     Attributes:
         sign: ``+``, ``-``, ``*`` or ``/``.
         left: A feature, or a constant: an integer or a decimal.
-        right: Likewise.
-        given_name: The column's name; None for one that says what it is.
+        right: A feature, or a constant.
+        given_name: Name of the column; None for a name that is made of both sides.
     """
 
     sign: str
@@ -222,7 +228,7 @@ def _spanned(name: str, window: str | None, offset: str | None) -> str:
 
 
 def plain_name(given: object, call: str) -> str | None:
-    """A hint with a name of letters, digits and underscores in the place of another one; None if nothing is left of it."""
+    """A hint with the name reduced to letters, digits and underscores; None if that is empty."""
     text = re.sub(r"[^A-Za-z0-9]+", "_", given).strip("_") if isinstance(given, str) else ""
     return f"write {call.format(_named(text.lower()))}" if text else None
 
@@ -241,10 +247,10 @@ def _aggregates(feature: Feature | int | Decimal) -> Iterator[Aggregate]:
 
 
 def arithmetic(sign: str, left: Operand, right: Operand) -> Arithmetic:
-    """Two features, or one and a constant, joined by a sign.
+    """Arithmetic over two features, or over a feature and a constant.
 
     Raises:
-        InvalidInputError: A constant has too many digits, or is no number.
+        InvalidInputError: A constant has too many digits, or is not a number.
     """
     return Arithmetic(sign, _operand(left), _operand(right))
 
@@ -264,7 +270,10 @@ def _operand(given: Operand) -> Feature | int | Decimal:
             number = Decimal(f"{number:f}")
             if -int(number.as_tuple().exponent) <= _DIGITS:
                 return number
-    message = f"expected a feature or a number of at most {_DIGITS} digits, an integer of 64 bits, found {given!r}"
+    message = (
+        f"expected a feature or a number of at most {_DIGITS} digits, an integer of 64 bits, found "
+        f"{given!r}"
+    )
     raise InvalidInputError(message)
 
 
@@ -279,10 +288,10 @@ def aggregate(
     n: int = 0,
     unit: str | None = None,
 ) -> Aggregate:
-    """One aggregate, its arguments looked at.
+    """One aggregate, after its arguments are checked.
 
     Raises:
-        InvalidInputError: One of them cannot be.
+        InvalidInputError: An argument is invalid.
     """
     if not isinstance(event_type, str) or not event_type:
         message = f"expected the type of the events as text, found {event_type!r}"

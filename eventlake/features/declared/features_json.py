@@ -1,4 +1,8 @@
-"""Reading what describes a feature set (``features.json``): every member has its type and range, and means what a declaration can mean."""
+"""Reads the description of a feature set, ``features.json``.
+
+Types and ranges of members are checked first, then that a declaration can mean the same: archived
+text comes from outside, and must not reach an engine unchecked.
+"""
 
 from __future__ import annotations
 
@@ -129,10 +133,10 @@ _AGGREGATE = ("kind", "event_type", "field", "window", "offset", "where", "n", "
 
 
 def read(name: str, text: str) -> FeaturesDocument:
-    """The document of a feature set, its members decoded.
+    """The decoded document of a feature set.
 
     Raises:
-        InvalidProjectionError: It is no feature set of this format; the member is named.
+        InvalidProjectionError: The text is not a feature set of this format; names the member.
     """
 
     def refused(problem: str) -> InvalidProjectionError:
@@ -149,7 +153,7 @@ def read(name: str, text: str) -> FeaturesDocument:
 
 
 def check_text(name: str, text: str) -> str:
-    """Returns ``text``, which describes a feature set, where ``read`` can read it.
+    """Returns the description of a feature set if ``read`` can read it back.
 
     Raises:
         InvalidProjectionError: It is too long, or its conditions are nested too deeply.
@@ -180,7 +184,10 @@ def _feature(document: FeatureDocument) -> Feature:
         return _arithmetic(document)
     if given == set(_AGGREGATE):
         return _aggregate(document)
-    message = f"expected the members {', '.join(_AGGREGATE)}, or {', '.join(_ARITHMETIC)}, found {', '.join(sorted(given))}"
+    message = (
+        f"expected the members {', '.join(_AGGREGATE)}, or {', '.join(_ARITHMETIC)}, found "
+        f"{', '.join(sorted(given))}"
+    )
     raise ValueError(message)
 
 
@@ -228,7 +235,7 @@ def label(document: LabelDocument) -> Aggregate:
 
 
 def _checked(made: Aggregate) -> Aggregate:
-    """Returns an aggregate with the members that its kind takes, and no others."""
+    """Returns an aggregate whose members are those that its kind takes."""
     name, kind = made.kind, AGGREGATES[made.kind]
     field, unit = made.field is not None, made.unit is not None
     if (field, unit) != (kind.takes_field, kind.takes_unit):
@@ -246,7 +253,7 @@ def _checked(made: Aggregate) -> Aggregate:
 
 
 def condition(document: ConditionDocument) -> Condition:
-    """A condition, of exactly the members that its sign takes.
+    """A condition with exactly the members that its sign takes.
 
     Raises:
         ValueError: It has others.
@@ -261,6 +268,9 @@ def condition(document: ConditionDocument) -> Condition:
     }
     joined = counts[:2] == (False, 0) and len(parts) > 1
     if not fits.get(sign, counts == (True, 1, 0) if sign in _COMPARISONS else joined):
-        message = f"expected a condition {sign!r} with the members it takes, found field {field!r}, {len(values)} values, {len(parts)} parts"
+        message = (
+            f"expected a condition {sign!r} with the members it takes, found field {field!r}, "
+            f"{len(values)} values, {len(parts)} parts"
+        )
         raise ValueError(message)
     return Condition(sign, field, tuple(values), tuple(condition(part) for part in parts))

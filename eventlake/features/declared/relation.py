@@ -1,4 +1,4 @@
-"""Relations: events that say to what something belongs."""
+"""Relations: events that say what belongs to what."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ from eventlake.verbs import declaration
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """Events that say to what something belongs: a loan to its account, an account to its client.
+    """Events that say what belongs to what: a loan to its account, an account to its client.
 
     Attributes:
-        event_type: Of the events.
-        child: The column that names what belongs.
-        parent: The column that names what it belongs to; null for nothing any more.
+        event_type: Type of the events.
+        child: Column that names the child.
+        parent: Column that names its parent; null if it has none from then on.
     """
 
     event_type: str
@@ -23,20 +23,22 @@ class Relation:
 
 @declaration
 def relation(event_type: str, *, child: str, parent: str) -> Relation:
-    """A relation that is held in events, for ``FeatureSet(via=…)``.
+    """A relation between entities that events record, for ``FeatureSet(via=…)``.
 
-    At a cutoff the last such event of the child before it says where the child belongs, as it was
-    known then.
+    The last such event of the child before a cutoff, as it was known then, names its parent.
 
     Args:
         event_type: Such as ``loan.granted``.
-        child: The column that names what belongs: ``subject``, or a field of the payload.
-        parent: The column that names what it belongs to.
+        child: Column that names the child: ``subject``, or a field of the payload.
+        parent: Column that names its parent.
 
     Raises:
-        InvalidInputError: One of them is no text.
+        InvalidInputError: An argument is not text.
     """
     if not all(isinstance(text, str) and text for text in (event_type, child, parent)):
-        message = f"expected a relation as an event type and two columns, found {event_type!r}, {child!r}, {parent!r}"
+        message = (
+            f"expected a relation as an event type and two columns, found {event_type!r}, "
+            f"{child!r}, {parent!r}"
+        )
         raise InvalidInputError(message)
     return Relation(event_type, child, parent)

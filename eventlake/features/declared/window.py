@@ -1,4 +1,4 @@
-"""Windows: stretches of time that end at, or before, a cutoff."""
+"""Windows of time relative to a cutoff."""
 
 import re
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ MOST_LENGTH = 200 * 366 * UNITS["d"]
 
 
 Length = str | timedelta
-"""A length of time as it is given."""
+"""A length of time as a caller writes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """``[cutoff - offset - length, cutoff - offset)``: its start belongs to it, its end does not.
+    """The half-open interval ``[cutoff - offset - length, cutoff - offset)``.
 
     Attributes:
-        length: In microseconds; None for everything before its end.
-        offset: In microseconds; negative reaches beyond the cutoff, which labels do.
+        length: Microseconds; None for everything before its end.
+        offset: Microseconds from its end to the cutoff; negative for labels, which look ahead.
     """
 
     length: int | None = None
@@ -36,12 +36,12 @@ class Window:
 
     @property
     def start_offset(self) -> int | None:
-        """How far before the cutoff it begins; None for the beginning of time."""
+        """Microseconds from its start to the cutoff; None without a start."""
         return None if self.length is None else self.offset + self.length
 
 
 def spelled(given: str | timedelta) -> str:
-    """A length as it is written: a ``timedelta`` by the largest unit that it is a whole number of."""
+    """A length as text; a ``timedelta`` in the largest unit that divides it."""
     if isinstance(given, str):
         return given
     length = given // MICROSECOND
@@ -56,15 +56,20 @@ def spelled(given: str | timedelta) -> str:
 
 
 def microseconds(given: object, what: str) -> int:
-    """A length such as ``90d``, ``2w``, ``12h``, ``30m`` (minutes) or ``10s``, or a ``timedelta`` of whole seconds, in microseconds.
+    """Microseconds of a length such as ``90d``, or of a ``timedelta`` of whole seconds.
+
+    Units are ``w`` (seven days), ``d``, ``h``, ``m`` (minutes) and ``s``.
 
     Raises:
-        InvalidInputError: It is none, or longer than two hundred years.
+        InvalidInputError: It is not a length, or longer than two hundred years.
     """
     text = spelled(given) if isinstance(given, (str, timedelta)) else ""
     match = _LENGTH.fullmatch(text)
     if match is None:
-        message = f"expected {what} as a whole number of w, d, h, m (minutes) or s, such as '90d', found {given!r}"
+        message = (
+            f"expected {what} as a whole number of w, d, h, m (minutes) or s, such as '90d', found "
+            f"{given!r}"
+        )
         raise InvalidInputError(message, _instead(given, what))
     length = int(match[1]) * (UNITS | {"w": _WEEK})[match[2]]
     if length > MOST_LENGTH:
@@ -79,7 +84,7 @@ def is_length(text: str) -> bool:
 
 
 def _instead(given: object, what: str) -> str:
-    """What to write for a length that is none."""
+    """What to write instead of something that is not a length."""
     if isinstance(given, int) and not isinstance(given, bool) and given > 0:
         return f"say the unit: {what}='{given}d' for days, '{given}h' for hours."
     almost = _ALMOST.fullmatch(given) if isinstance(given, str) else None

@@ -1,4 +1,4 @@
-"""What the DuckDB engine keeps for the next build: a database with the events of a plan for some entities, and what was made of them."""
+"""The database of the DuckDB engine, which is cached for the next build."""
 
 from collections.abc import Mapping
 
@@ -16,30 +16,30 @@ from eventlake.history.sql.duckdb_views import create_lifetimes, create_table, f
 from eventlake.history.sql.tables_read import TableName
 
 _OURS = "ours"
-"""The schema of what is made, which is looked at first: an event type, in ``main``, may be called as one of our tables."""
+"""Schema of our tables, first in the search path: event types in ``main`` may share their names."""
 _OPEN_BYTES = 128 << 20
-"""What a database counts that has next to nothing in it: few are kept, for each has threads of its own."""
+"""Size of an empty database in the cache: few are cached, as each has threads of its own."""
 
 
 def entities_of(column: pa.ChunkedArray) -> pa.Table:
-    """The entities of a spine, ``name``, and their numbers, ``entity``, in the order of their names."""
+    """The entities of a spine in order: ``name``, and ``entity``, its number."""
     names = pc.unique(column).drop_null()
     names = names.take(pc.sort_indices(names))
     return pa.table({"name": names, "entity": pa.array(range(len(names)), pa.int64())})
 
 
 class Tables:
-    """A database with the event tables of a plan, and tables that are made of them once.
+    """A database with the event tables of a plan, and tables that are computed from them once.
 
     Args:
-        plan: Says entity and types.
+        plan: The plan.
         found: The event tables, by type.
-        entities: See ``entities_of``; the table ``names``.
+        entities: Entities and their numbers (see ``entities_of``); becomes the table ``names``.
 
     Attributes:
-        entities: The same.
-        connection: To the database.
-        names: Of the tables that were made, by their query, in order.
+        entities: Entities and their numbers.
+        connection: The connection to the database.
+        names: Names of computed tables by their query, in the order of creation.
     """
 
     def __init__(self, plan: Plan, found: Mapping[str, Source], entities: pa.Table) -> None:
@@ -65,7 +65,7 @@ class Tables:
 
     @property
     def size_bytes(self) -> int:
-        """Nearly."""
+        """Approximate size in bytes."""
         return _OPEN_BYTES + int(
             self.connection.execute(
                 "SELECT sum(memory_usage_bytes) FROM duckdb_memory()"
@@ -73,7 +73,7 @@ class Tables:
         )
 
     def ask(self, plan: Plan, spine: pa.Table) -> None:
-        """Makes the table ``rows``, of the rows that are asked about."""
+        """Replaces the table ``rows`` by the rows of a spine."""
         register_spine(self.connection, plan, spine)
         self._create("rows", rows_of(plan))
         self.connection.unregister("spine")
@@ -99,13 +99,21 @@ class Tables:
         return [piece for (piece,) in found.fetchall()]
 
     def made(self, query: str) -> str:
-        """The name of the table that a query makes of the event tables, ``names``, and others that were made so; it is made once."""
+        """Creates the table of a query, unless it exists.
+
+        Args:
+            query: Over the event tables, ``names``, and other tables that were created so. It must
+                not read ``rows``, which change with every build.
+
+        Returns:
+            The table's name.
+        """
         if query not in self.names:
             self.names[query] = self._create(identifier(f"made {len(self.names)}"), query)
         return self.names[query]
 
     def forget(self, first: int) -> None:
-        """Drops all tables that were made but the first ones."""
+        """Drops computed tables, except for the ``first`` ones."""
         while len(self.names) > first:
             _, name = self.names.popitem()
             self.connection.execute(f"DROP TABLE {_OURS}.{name}")
@@ -116,7 +124,7 @@ class Tables:
 
 
 def register_spine(connection: duckdb.DuckDBPyConnection, plan: Plan, spine: pa.Table) -> None:
-    """Makes the view ``spine`` of the columns that are looked at; DuckDB does not tell names apart by case."""
+    """Makes the view ``spine``, of two columns: DuckDB refuses names that differ by case alone."""
     connection.register(
         "spine", spine.select(["spine_row", plan.features.spine_entity, plan.features.cutoff])
     )

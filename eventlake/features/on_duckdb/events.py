@@ -1,4 +1,4 @@
-"""Rows and events as DuckDB has them: the first tables of every query, an event's edges, and what is shown in the end."""
+"""Rows and events as SQL: the first tables of every query, edges of events, and selected parts."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,24 +23,30 @@ _COMPARISONS = {"==": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">=
 
 
 def value_of(column: str) -> str:
-    """A column of an event table where its name can mean nothing else."""
+    """The quoted name of a column of an event table, which clashes with no other name."""
     return identifier(f"f {column}")
 
 
 def names_of(plan: Plan) -> str:
-    """Numbers for the entities of a spine, which sort and join faster than their names."""
+    """A query that numbers entities: numbers sort and join faster than names."""
     name = identifier(plan.features.spine_entity)
-    return f"SELECT name, row_number() OVER () AS entity FROM (SELECT DISTINCT spine.{name} AS name FROM spine)"
+    return (
+        f"SELECT name, row_number() OVER () AS entity FROM (SELECT DISTINCT spine.{name} AS name "
+        "FROM spine)"
+    )
 
 
 def rows_of(plan: Plan) -> str:
-    """The rows of a spine, over ``names``."""
+    """A query of the rows of a spine, over ``names``."""
     name, cutoff = identifier(plan.features.spine_entity), identifier(plan.features.cutoff)
-    return f"SELECT spine_row, names.entity, epoch_us(spine.{cutoff}) AS c FROM spine LEFT JOIN names ON names.name = spine.{name}"
+    return (
+        f"SELECT spine_row, names.entity, epoch_us(spine.{cutoff}) AS c FROM spine LEFT JOIN names "
+        f"ON names.name = spine.{name}"
+    )
 
 
 def _entity_of(plan: Plan, stream: Stream) -> str:
-    """What ``by`` names of an event, in SQL."""
+    """What ``by`` names of an event."""
     column, pattern = identifier(plan.by[stream.event_type]), plan.features.pattern
     return (
         column if pattern is None else f"nullif(regexp_extract({column}, {quoted(pattern)}, 1), '')"
@@ -48,12 +54,12 @@ def _entity_of(plan: Plan, stream: Stream) -> str:
 
 
 def events_of(plan: Plan, stream: Stream, parts: Sequence[Part], *, can_expire: bool) -> str:
-    """The events of a stream whose entity is in ``names``.
+    """A query of the events of a stream whose entity is in ``names``.
 
     Args:
-        plan: Says entity and types.
-        stream: Which events.
-        parts: Which look at the columns that are shown.
+        plan: The plan.
+        stream: The stream.
+        parts: Parts whose columns are selected.
         can_expire: Whether some event ceases to count at some time.
     """
     kinds = plan.columns[stream.event_type]
@@ -81,11 +87,11 @@ def events_of(plan: Plan, stream: Stream, parts: Sequence[Part], *, can_expire: 
         "epoch_us(time) AS t",
         "sequence",
     ]
-    # Both pass over nulls: what stands, or belongs, to this day has no end.
+    # Both skip nulls: what is valid, or belongs, to this day has no end.
     inner += [f"greatest({', '.join(begins)}) AS r"] if begins else []
     inner += [f"least({', '.join(stops)}) AS u"] if stops else []
     inner += [f"{identifier(name)} AS {value_of(name)}" for name in chosen]
-    # With its schema, so that no table of ours is taken for it.
+    # With its schema: an event type may have the name of one of our tables.
     table = unfolded_sql(
         ("main." if known else "latest.") + identifier(stream.event_type),
         plan.nested[stream.event_type],
@@ -104,16 +110,20 @@ def events_of(plan: Plan, stream: Stream, parts: Sequence[Part], *, can_expire: 
 
 
 def is_counted(plan: Plan, *, few: bool) -> bool:
-    """Whether places are counted from 1: what is looked at by edges is, and an event that belongs to an entity more than once has to be."""
+    """Whether places are counted from 1.
+
+    Edges need it, as they subtract places. So do relations: one event may belong to an entity at
+    several intervals, and would be there twice under one time and sequence.
+    """
     return bool(plan.related) or not few
 
 
 def placed(events: str, *, counted: bool) -> str:
-    """Events, and ``place``, which puts those of an entity in order: counted, or a number of time and sequence.
+    """A query of events with ``place``, which orders those of an entity.
 
     Args:
         events: A table, or a query in brackets.
-        counted: See ``is_counted``.
+        counted: Whether places are 1, 2, …; otherwise a number made of time and sequence.
     """
     return f"SELECT *, {_COUNTED if counted else _ORDER} AS place FROM {events}"
 
@@ -134,12 +144,12 @@ def _condition(where: Condition, kinds: Mapping[str, FieldType]) -> str:
 
 
 def key_of(edge: Edge, *, has_validity: bool, can_expire: bool) -> str:
-    """An edge of an event, in SQL."""
+    """An edge of an event, as a SQL expression."""
     if edge.kind == TIME:
         return "t"
     enter = f"t + {integer(edge.window.offset)}"
     enter = f"greatest({enter}, r)" if has_validity else enter
-    # ``least`` passes over nulls: an event that stands to this day leaves by its time alone.
+    # ``least`` skips nulls: an event that is valid to this day leaves by its time alone.
     stops = [
         *(
             [f"t + {integer(edge.window.start_offset)}"]
@@ -153,20 +163,20 @@ def key_of(edge: Edge, *, has_validity: bool, can_expire: bool) -> str:
     made = enter if edge.kind == ENTER else leave
     if not edge.column:
         return made
-    # Both edges are told by an order of their own, which has to be the same one: events that tie in
-    # it are alike.
+    # Both edges are computed in one order of the events. Ties in it are harmless, because events
+    # that tie have the same edges.
     order = f"PARTITION BY entity, {value_of(edge.column)} ORDER BY {enter}, {leave}"
     before = f"{order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING"
     return f"greatest({made}, max({leave}) OVER ({before}))"
 
 
 def extreme_of(part: Part) -> str:
-    """What an extreme is one of."""
+    """Column whose extreme is looked for."""
     return "place" if part.is_placed else value_of(part.column)
 
 
 def name_of(plan: Plan, number: int, part: Part) -> str:
-    """The column of what was found for a part: itself, the place of its event, or that one's value."""
+    """Column of a part in a query: its value, the place of its event, or that event's value."""
     if not part.is_placed:
         return f"p{number}"
     return f"place{number}" if plan.strategy(part) != PLACES or part.place else f"v{number}"
@@ -175,15 +185,14 @@ def name_of(plan: Plan, number: int, part: Part) -> str:
 def select_parts(
     plan: Plan, parts: Sequence[Part], ctes: list[str], *, found: str = "f", placed: bool = False
 ) -> str:
-    """The parts by row; values of events that are not at hand are looked up by their place.
+    """The query of parts by row, which looks up values of events by their place if necessary.
 
     Args:
-        plan: Says the ways.
-        parts: In order.
-        ctes: The tables so far.
-        found: The one of them with what was found, as ``name_of`` calls it; no row without events
-            need be in it.
-        placed: Whether it has the place of every event that is looked for, and no values.
+        plan: The plan.
+        parts: The parts in order.
+        ctes: Common table expressions so far.
+        found: The one with the columns that ``name_of`` names; rows without events may be missing.
+        placed: Whether it has places for all placed parts, and no values.
     """
     columns: list[str] = []
     at: dict[tuple[Window, int], int] = {}
@@ -204,7 +213,8 @@ def select_parts(
         else:
             columns.append(f"{'' if part.column else 'c - '}{name} AS p{number}")
     joins = [
-        f"LEFT JOIN e AS e{one} ON e{one}.entity = rows.entity AND e{one}.place = {found}.place{one}"
+        f"LEFT JOIN e AS e{one} ON e{one}.entity = rows.entity AND e{one}.place = "
+        f"{found}.place{one}"
         for one in at.values()
     ]
     return "\n".join(

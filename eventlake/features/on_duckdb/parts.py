@@ -1,8 +1,8 @@
-"""The parts of a plan on DuckDB, for each stream: one join where rows and events make few pairs, else a query by edges, and one by trees.
+"""The parts of a plan on DuckDB: a join if rows and events make few pairs, otherwise by strategy.
 
-What is added up is summed along its edges, as extremes of everything so far run along them, and
-looked at by one ASOF join; of the events at one instant only the last is left by then, with the sum
-over all of them, so no tie is left to luck.
+Sums and running extremes are computed along the edges of events, and read by one ASOF join. Only
+the last event of an instant is left by then, with the sum over all of them, so that the order of
+ties does not matter.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,9 +37,9 @@ from eventlake.features.planned.sources import Source, check_sums
 from eventlake.schemas.schema import FieldType
 
 _FEW_PAIRS = 20
-"""As many pairs of a row and an event of its entity, for each row and event, are joined faster than anything is told without them."""
+"""Measured: pairs per row and event up to which a join beats every other strategy."""
 _TOGETHER = 100
-"""As many parts are asked for by one query; planning one takes longer than in proportion to their number."""
+"""Most parts in a query: DuckDB's time to plan one grows faster than their number."""
 _MOST_PAIRS = 5_000_000
 """Pairs of a row and an event that a join of many holds at once, except for a single row's."""
 
@@ -95,14 +95,17 @@ def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part
 def joins(
     plan: Plan, stream: Stream, parts: Sequence[Part], *, can_expire: bool
 ) -> Iterator[tuple[Sequence[Part], str]]:
-    """SQL for the parts of a stream as a join, over ``spine`` and the stream's event table: some parts, as ``p0`` and on by ``spine_row``.
+    """Queries that join ``spine`` with the event table of a stream.
 
     Args:
-        plan: Says entity, cutoff and types.
-        stream: Which events.
-        parts: What is asked for.
-        can_expire: Whether some event ceases to count at some time: corrected ones stand in the schema
-            ``lifetimes``, and ``BELONGS_TABLE`` says to whom what ``by`` names belongs.
+        plan: The plan.
+        stream: The stream.
+        parts: Parts of the stream.
+        can_expire: Whether some event ceases to count at some time. If so, the schema ``lifetimes``
+            has corrected events, and ``BELONGS_TABLE`` the entities of what ``by`` names.
+
+    Yields:
+        Some of the parts, and the query that returns them by ``spine_row`` as ``p0``, ``p1``, ….
     """
     for some in _batches(parts):
         events = events_of(plan, stream, some, can_expire=can_expire)
@@ -116,7 +119,10 @@ def joins(
 def joined_on(
     connection: duckdb.DuckDBPyConnection, plan: Plan, spine: pa.Table
 ) -> dict[Part, pa.ChunkedArray]:
-    """The parts of a plan over event tables that are there already, and ``BELONGS_TABLE`` where it is wanted, in the order of the spine."""
+    """The parts of a plan over event tables that the database has already, in the spine's order.
+
+    With relations, ``BELONGS_TABLE`` is there as well.
+    """
     register_spine(connection, plan, spine)
     made: dict[Part, pa.ChunkedArray] = {}
     for stream, wanted in plan.parts_by_stream().items():
@@ -142,7 +148,7 @@ def _in_order(query: str) -> str:
 def _queries(
     plan: Plan, parts: Sequence[Part], source: Source, tables: Tables, events: str, *, few: bool
 ) -> Iterator[tuple[Sequence[Part], str]]:
-    """SQL for the parts of a stream, over ``rows`` and the table of its events."""
+    """Queries for the parts of a stream, over ``rows`` and the table of its events."""
     by_tree = [] if few else [part for part in parts if plan.strategy(part) == TREES]
     by_edge = [] if few else [part for part in parts if plan.strategy(part) not in {TREES, JOINS}]
     shown = f"SELECT * FROM {events}"
@@ -158,9 +164,7 @@ def _queries(
         for some in _batches(alike):
             yield some, _in_order(make(plan, some, [e], can_expire=source.can_expire))
             if len(alike) > _TOGETHER:
-                tables.forget(
-                    kept
-                )  # the running sums of so many parts take too much memory together
+                tables.forget(kept)  # running sums of all batches together take too much memory
 
 
 def _joined_in_pieces(
@@ -186,7 +190,7 @@ def _joined_in_pieces(
 def _without_nulls(
     connection: duckdb.DuckDBPyConnection, events: str, columns: Iterable[str]
 ) -> set[str]:
-    """The columns of which an event always has a value: to count values is to count events."""
+    """Columns without nulls, for which counting values is counting events."""
     return {
         name
         for name in columns
@@ -197,7 +201,7 @@ def _without_nulls(
 
 
 def _few_pairs(connection: duckdb.DuckDBPyConnection, events: str) -> bool:
-    """Whether rows and events of one entity make so few pairs that they are joined, whatever is asked for."""
+    """Whether rows and events make so few pairs that a join is the fastest for all parts."""
     counts = [
         f"(SELECT entity, count(*) AS {name} FROM {table} GROUP BY entity)"
         for name, table in (("n", events), ("m", "rows"))
@@ -217,7 +221,7 @@ def _bounds(
     *,
     by_entity: bool,
 ) -> list[list[int]]:
-    """See ``Bounds``; of the events whose entity is in the spine."""
+    """See ``Bounds``."""
     found = ", ".join(f"[max({value_of(one)}), min({value_of(one)})]" for one in columns)
     groups = " GROUP BY entity" if by_entity else ""
     rows = connection.execute(f"SELECT count(*), {found} FROM {events}{groups}").fetchall()
@@ -236,7 +240,7 @@ def _bounds(
 
 
 def _edge_filter(edge: Edge) -> str:
-    """What leaves out events that never come to an edge, and those without a value, where values are counted."""
+    """A WHERE clause without events that never reach an edge, or have no value to count."""
     if edge.column:
         return f" WHERE {value_of(edge.column)} IS NOT NULL"
     return " WHERE u IS NOT NULL" if edge.kind == LEAVE and edge.window.start_offset is None else ""
@@ -251,7 +255,7 @@ def _added(
     tables: Tables,
     delay: int | None,
 ) -> str:
-    """Running sums and extremes along edges, one row for each instant, made once, looked at by one ASOF join."""
+    """Running sums and extremes along edges, computed once, and one ASOF join that reads them."""
     looks = {
         part: probes(
             part.window,
@@ -277,14 +281,14 @@ def _added(
         if isinstance(part.kind, Added)
     }
     sums = dict(running_sums.values())
-    sums["n"] = "row_number()"  # what count(*) is, in two thirds of the time
-    # What ceases to count is no part of running extremes.
+    sums["n"] = "row_number()"  # the same as count(*), in two thirds of its time
+    # Running extremes cannot forget, so events that expire are left to a tree.
     standing = " FILTER (u IS NULL)" * can_expire
     sums |= {
         name: f"{'min' if part.is_least else 'max'}({extreme_of(part)}){standing}"
         for part, name in extremes.items()
     }
-    # The value and the instant of the last event at an edge stand beside the sums.
+    # The value and the instant of the last event at an edge are beside the sums.
     stored = dict.fromkeys(
         part.column
         for part in parts
@@ -312,7 +316,7 @@ def _added(
     )
     shown = [*(f"p.{name}" for name in sums), *(f"p.{value_of(name)}" for name in stored), "p.k"]
     along = [*ctes, "g AS (\n    " + "\n    UNION ALL ".join(each) + ")"]
-    # One edge need not be told from others, which takes a tenth of the time.
+    # Joining on a constant edge number takes a tenth of the time: it is left out.
     by = ["entity", *["a"] * (len(edges) > 1)]
     sums_table = tables.made(
         f"WITH {', '.join(along)}\nSELECT a, entity, k, {', '.join(running)} FROM g"
@@ -321,7 +325,11 @@ def _added(
     same = " AND ".join(f"q.{name} = p.{name}" for name in by)
     ctes += [
         f"p AS NOT MATERIALIZED (FROM {sums_table})",
-        f"q AS (\n    SELECT spine_row, entity, d, a, c - shift AS k FROM rows, (VALUES {probed}) AS looks(d, a, shift))",
+        (
+            "q AS (\n    SELECT spine_row, entity, d, a, c - shift AS k FROM rows, (VALUES "
+            f"{probed}) "
+            "AS looks(d, a, shift))"
+        ),
         f"j AS (\n    SELECT q.spine_row, q.d, {', '.join(shown)}{_LOOKED.format(same=same)})",
     ]
 
@@ -333,7 +341,8 @@ def _added(
         end, start = looks[part]
         if part in extremes:
             found.append(
-                f"any_value({extremes[part]}) FILTER (d = {number[end]}) AS {name_of(plan, place, part)}"
+                f"any_value({extremes[part]}) FILTER (d = {number[end]}) AS "
+                f"{name_of(plan, place, part)}"
             )
         elif part in running_sums:
             name, _ = running_sums[part]
@@ -344,7 +353,8 @@ def _added(
             value = value_of(part.column) if part.column else "k"
             inside = f"{look('n', end)} > {look('n', start)}"
             found.append(
-                f"CASE WHEN {inside} THEN any_value({value}) FILTER (d = {number[end]}) END AS v{place}"
+                f"CASE WHEN {inside} THEN any_value({value}) FILTER (d = {number[end]}) END AS "
+                f"v{place}"
             )
     ctes.append(
         "f AS (\n    SELECT "
@@ -357,7 +367,7 @@ def _added(
 
 
 def _with_ended(plan: Plan, parts: Sequence[Part], extremes: Sequence[Part]) -> list[str]:
-    """The extremes of what stands to this day, and of what ceases to count at some time, which a tree tells."""
+    """Combines running extremes, of events that never expire, with a tree of those that do."""
     better = [
         f"{'least' if part.is_least else 'greatest'}(f.{name}, h.{name}) AS {name}"
         for part in extremes
@@ -366,12 +376,16 @@ def _with_ended(plan: Plan, parts: Sequence[Part], extremes: Sequence[Part]) -> 
     others = ", ".join(name_of(plan, parts.index(part), part) for part in extremes)
     return [
         *tree(plan, parts, extremes, can_expire=True),
-        f"b AS (\n    SELECT f.* EXCLUDE ({others}), {', '.join(better)}\n    FROM f LEFT JOIN h USING (spine_row))",
+        (
+            f"b AS (\n    SELECT f.* EXCLUDE ({others}), {', '.join(better)}\n    FROM f LEFT JOIN "
+            "h "
+            "USING (spine_row))"
+        ),
     ]
 
 
 def _place(number: int, part: Part, end: str, start: str) -> str:
-    """The place of an event among those of its entity, null where the window has none."""
+    """The place of a part's event, null if the window has no such event."""
     place = f"{start} + 1" if part.place < 0 else f"{end} - {integer(part.place)}"
     inside = f"{end} > {start}" if part.place < 0 else f"{end} - {integer(part.place)} > {start}"
     return f"CASE WHEN {inside} THEN {place} END AS place{number}"

@@ -1,4 +1,4 @@
-"""Events and rows as Polars has them: what every query begins with. Twin of ``on_duckdb.events``."""
+"""Rows and events as Polars expressions and frames. The twin of ``on_duckdb.events``."""
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
@@ -20,7 +20,12 @@ from eventlake.schemas.schema import FieldType
 
 
 def spine_rows(plan: Plan, spine: pa.Table) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows of a spine and its entities, numbered: see ``_Answers``."""
+    """The rows and the entities of a spine.
+
+    Returns:
+        ``code`` (the entity's number, one more than the last for null) and ``c`` (the cutoff in
+        microseconds) in the spine's order; ``entity`` and ``code``.
+    """
     frame = pl.DataFrame(spine.select([plan.features.spine_entity, plan.features.cutoff]))
     given = frame.select(
         entity=pl.col(plan.features.spine_entity), c=pl.col(plan.features.cutoff).dt.epoch("us")
@@ -39,12 +44,12 @@ def spine_rows(plan: Plan, spine: pa.Table) -> tuple[pl.DataFrame, pl.DataFrame]
 
 
 def value_of(column: str) -> str:
-    """A column of an event table where its name can mean nothing else."""
+    """The name of a column of an event table, which clashes with no other name."""
     return f"f {column}"
 
 
 def edge_of(edge: Edge, *, has_validity: bool, can_expire: bool) -> pl.Expr:
-    """An edge of an event by itself, ``k``; ``NEVER`` for one that it does not come to."""
+    """An edge of an event, as ``k``; ``NEVER`` if the event never reaches it."""
     if edge.kind == TIME:
         return pl.col("t").alias("k")
     enter = pl.col("t") + edge.window.offset
@@ -53,8 +58,7 @@ def edge_of(edge: Edge, *, has_validity: bool, can_expire: bool) -> pl.Expr:
         *([pl.col("t") + edge.window.start_offset] if edge.window.start_offset is not None else []),
         *([pl.col("u")] if can_expire else []),
     ]
-    # ``min_horizontal`` passes over nulls: an event that stands to this day leaves by its time
-    # alone.
+    # ``min_horizontal`` skips nulls: an event that is valid to this day leaves by its time alone.
     leave = pl.max_horizontal(enter, pl.min_horizontal([*stops, pl.lit(NEVER)]))
     return (enter if edge.kind == ENTER else leave).alias("k")
 
@@ -74,15 +78,19 @@ def is_inside(window: Window, *, has_validity: bool, can_expire: bool) -> pl.Exp
 def events(
     plan: Plan, stream: Stream, source: Source, entities: pl.DataFrame, columns: Sequence[str]
 ) -> pl.LazyFrame:
-    """The events of a stream whose entity is among some, by entity, time and sequence.
+    """The events of a stream and of some entities, ordered by entity, time and sequence.
 
     Args:
-        plan: Says the entity, and what counts as known.
-        stream: Which events.
-        source: Their event table.
-        entities: ``entity``, and its number ``code``.
-        columns: Of the event table, to be shown, as ``value_of`` calls them, beside ``code``,
-            ``t``, ``sequence``, ``r`` (since when it counts) and ``u`` (until when).
+        plan: The plan.
+        stream: The stream.
+        source: Its event table.
+        entities: ``entity`` and its number ``code``.
+        columns: Columns of the event table to select.
+
+    Returns:
+        ``code``, ``t``, ``sequence``, the columns as ``value_of`` names them and, if the plan and
+        the source have validity, ``r`` and ``u``, since and until when an event counts. Instants
+        are microseconds; ``u`` is null if there is no end.
     """
     known = plan.known_at_cutoff
     whole = polars_scan.table(
@@ -104,7 +112,7 @@ def events(
         )
         entity, begins, stops = pl.col(PARENT), [*begins, pl.col(SINCE)], [*stops, pl.col(TILL)]
     shown = [entity.alias("entity"), pl.col("time").dt.epoch("us").alias("t"), pl.col("sequence")]
-    # Both pass over nulls: what stands, or belongs, to this day has no end.
+    # Both skip nulls: what is valid, or belongs, to this day has no end.
     shown += [pl.max_horizontal(begins).alias("r")] if begins else []
     shown += [pl.min_horizontal(stops).alias("u")] if stops else []
     shown += [pl.col(name).alias(value_of(name)) for name in columns]

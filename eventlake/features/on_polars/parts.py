@@ -1,9 +1,10 @@
-"""The parts of a plan on Polars: events sorted once for each stream, running sums along them, and binary searches for every row.
+"""The parts of a plan on Polars.
 
-Entity and instant are one 64-bit key, so that one search finds both; where they do not fit,
-instants are replaced by their rank. What cannot be told from running sums and extremes is told by
-trees over the rows: an event lies in the windows of the cutoffs from its entering to its leaving,
-which are a stretch of its entity's rows.
+Events are sorted once per stream. Running sums and extremes along them are read by binary search.
+Entity and instant are one 64-bit key, so that one search finds both; if they do not fit, instants
+are replaced by their rank. Other parts use a segment tree over the rows: an event is in the windows
+of the cutoffs from its entry to its exit, which are a range of its entity's rows. Quantiles join
+rows and events.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +29,7 @@ _INT64 = 1 << 63
 _MOST_PAIRS = 5_000_000
 """Pairs of a row and an event that a join holds at once, except for the events of a single row."""
 Look = tuple[Edge, int | None]
-"""An edge, and how many microseconds before the cutoff it is looked at; None for the entity's beginning."""
+"""An edge, and microseconds before the cutoff; None for the beginning of the entity."""
 
 
 def parts(
@@ -53,7 +54,7 @@ def parts(
 def kept(
     plan: Plan, stream: Stream, columns: Sequence[str], source: Source, entities: pl.DataFrame
 ) -> Iterator[Prefix]:
-    """The events of some entities that are kept from before, or read: see ``events``."""
+    """Yields the events of some entities, from the cache or read now; see ``events``."""
     identity = (
         source.identity,
         stream,
@@ -72,15 +73,14 @@ def kept(
 
 
 class _Answers:
-    """What a stream's events answer for the rows of a spine.
+    """Computes the parts of one stream for the rows of a spine.
 
     Args:
-        plan: What is wanted.
-        parts: The parts, of one stream.
+        plan: The plan.
+        parts: Parts of the stream.
         source: Its event table.
-        rows: The spine's ``entity`` (null for none), as a dense number, and ``c``, the cutoff in
-            microseconds; in the spine's order.
-        prefix: The events of the entities, ``entity`` and their number ``code``.
+        rows: ``code`` and ``c``, as ``spine_rows`` returns them.
+        prefix: The events of the entities, and what was computed from them before.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class _Answers:
         self._entities = prefix.entities.height + 1
         self._order = Cutoffs(self._codes, self._cutoffs, self._entities)
         self._in_order = self._order.order
-        """Looks that follow one another in memory take a third of the time."""
+        """Searching in the order of memory takes a third of the time."""
         self._places: dict[Look, Integers] = {}
         self._windows: dict[Window, tuple[Integers, Integers]] = {}
 
@@ -136,7 +136,7 @@ class _Answers:
             yield part, made.to_arrow()
 
     def _looks(self, part: Part) -> tuple[Look, Look]:
-        """The end and the start of a window. Where nothing leaves it, it starts where the entity's own edges do."""
+        """Looks at a window's end and start; the start is the entity's if nothing leaves."""
         end, start = probes(
             part.window,
             has_validity=self._plan.has_validity,
@@ -150,7 +150,7 @@ class _Answers:
         )
 
     def _found(self, look: Look) -> Integers:
-        """How many edges, of all entities, lie before what a look asks about; in the order of the rows."""
+        """The number of edges, of all entities, before a look; in the order of the rows."""
         if look not in self._places:
             edge, shift = look
             scale = self._edge(edge).scale
@@ -175,7 +175,7 @@ class _Answers:
         return self._edges[edge]
 
     def _instants(self, edge: Edge) -> Integers:
-        """An edge of every event, in microseconds."""
+        """An edge of every event, in microseconds, in the order of the events."""
         if edge.column:
             return np.maximum(
                 self._instants(Edge(edge.kind, edge.window)), self._before(edge.window, edge.column)
@@ -189,7 +189,7 @@ class _Answers:
         )
 
     def _before(self, window: Window, column: str) -> Integers:
-        """When those with the same value have left that entered before each event."""
+        """When the events with the same value that entered before have left."""
         made = Edge(TIME, window, column), "before"
         if made not in self._sums:
             enter, leave = (self._instants(Edge(kind, window)) for kind in (ENTER, LEAVE))
@@ -200,7 +200,7 @@ class _Answers:
         return self._sums[made].to_numpy()
 
     def _added(self, part: Part, kind: Added) -> pl.Series:
-        """The running sum at the end of the window, less that at its start, each since the beginning of the entity."""
+        """The running sum at the window's end minus the one at its start."""
         end, start = self._looks(part)
         found = self._running(part, kind, end) - self._running(part, kind, start)
         if end[0] != start[0]:
@@ -210,7 +210,7 @@ class _Answers:
         return found.cast(pl.Int128).cast(pl.Decimal(38, 0)) if kind.power else found
 
     def _running(self, part: Part, kind: Added, look: Look) -> pl.Series:
-        """The sum over all edges before what a look asks about."""
+        """The sum over all events whose edge is before what a look asks about."""
         edge, name = look[0], f"{kind.name} {part.column}"
         if not part.column:
             return pl.Series(self._found(look))
@@ -223,7 +223,7 @@ class _Answers:
         return self._sums[edge, name].gather(self._found(look))
 
     def _measure(self, column: str, power: int) -> pl.Series:
-        """What an event adds."""
+        """What each event adds to a running sum."""
         if not power:
             return self._sorted[value_of(column)].is_not_null().cast(pl.Int64)
         values = self._values(column)
@@ -237,7 +237,7 @@ class _Answers:
         return values.cast(kind)
 
     def _values(self, column: str) -> pl.Series:
-        """A column in its last digit, null being nothing."""
+        """A column in units of its last digit, 0 for null."""
         values = self._sorted[value_of(column)]
         return (values.to_physical() if values.dtype == pl.Decimal else values).fill_null(0)
 
@@ -249,7 +249,7 @@ class _Answers:
         return self._at(part, where.set(where < 0, None))
 
     def _at(self, part: Part, places: pl.Series) -> pl.Series:
-        """The value, or the age, of the events at some places; null for null."""
+        """The values, or ages, of the events at some places; null for null."""
         if not self._sorted.height:
             kind = self._sorted.schema[value_of(part.column)] if part.column else pl.Int64()
             return pl.Series([None] * len(places), dtype=kind)
@@ -258,7 +258,7 @@ class _Answers:
         return self._sorted[value_of(part.column)].gather(places)
 
     def _extreme(self, part: Part) -> pl.Series:
-        """The least or greatest, of places or of values, of everything that has entered before the end of the window."""
+        """The least or greatest place or value of events that entered before the window's end."""
         (edge, shift), _ = self._looks(part)
         found = (
             self._greatest(part, edge)[self._found((edge, shift))]
@@ -274,14 +274,14 @@ class _Answers:
         return self._at(part, places)
 
     def _worth(self, part: Part) -> Integers:
-        """The events' ranks for a part, of places or of values; where the least is wanted, the last comes first."""
+        """Ranks of the events by place or value, descending for parts that look for the least."""
         ranks = np.arange(self._sorted.height)
         if not part.is_placed:
             ranks[self._by_value(part.column)] = ranks.copy()
         return self._sorted.height - 1 - ranks if part.is_least else ranks
 
     def _places_of(self, part: Part, worth: Integers) -> pl.Series:
-        """The places of the events of some ranks; null for those below 0."""
+        """The places of the events with some ranks; null for ranks below 0."""
         ranks = np.where(worth < 0, 0, self._sorted.height - 1 - worth if part.is_least else worth)
         places = (
             ranks
@@ -291,7 +291,7 @@ class _Answers:
         return pl.Series(places).set(pl.Series(worth < 0), None)
 
     def _takes_part(self, part: Part) -> pl.Series:
-        """Whether an event has what a part looks at."""
+        """Whether each event has a value for a part."""
         return self._sorted["t" if part.is_placed else value_of(part.column)].is_not_null()
 
     def _by_value(self, column: str) -> Integers:
@@ -303,7 +303,7 @@ class _Answers:
         return self._sums[None, column].to_numpy()
 
     def _greatest(self, part: Part, edge: Edge) -> Integers:
-        """See ``running``; what ceases to count is no part of it."""
+        """See ``running``. Events that expire are left out: a maximum cannot forget them."""
         name = f"{part.kind.name} {part.column} {part.place}"
         if (edge, name) not in self._sums:
             takes_part = self._takes_part(part)
@@ -319,7 +319,12 @@ class _Answers:
         return self._sums[edge, name].to_numpy()
 
     def _inside(self, part: Part, *, ended: bool) -> Integers:
-        """The rank of the event that a part looks for among all that are inside, or those of them that cease to count; -1 for none."""
+        """The rank of a part's event for each row, by a segment tree; -1 for none.
+
+        Args:
+            part: The part.
+            ended: Whether only events that cease to count are in the tree.
+        """
         first, stop = self._stretches(part.window)
         takes_part = self._takes_part(part)
         if ended:
@@ -332,7 +337,7 @@ class _Answers:
         return found
 
     def _joined(self, part: Part, kind: Quantile) -> pl.Series:
-        """A part of the pairs of rows and events."""
+        """A part computed from the pairs of rows and events, some rows at a time."""
         value = value_of(part.column)
         events = self._sorted.lazy()
         inside = is_inside(
@@ -360,7 +365,7 @@ class _Answers:
         return [some for some in np.split(self._in_order, bounds) if len(some)]
 
     def _stretches(self, window: Window) -> tuple[Integers, Integers]:
-        """The rows, in order, in whose window each event is: the first, and the one after the last."""
+        """The range of ordered rows in whose window each event is, ``stop`` exclusive."""
         if window not in self._windows:
             enter, leave = (self._instants(Edge(kind, window)) for kind in (ENTER, LEAVE))
             codes = self._sorted["code"].to_numpy()

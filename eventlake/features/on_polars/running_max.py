@@ -1,4 +1,4 @@
-"""The greatest so far, for each entity, along events in an order that keeps entities together."""
+"""Running maxima per entity, along events in an order that keeps entities together."""
 
 import numpy as np
 import numpy.typing as npt
@@ -13,31 +13,35 @@ def running(
     takes_part: npt.NDArray[np.bool_],
     order: npt.NDArray[np.intp] | None,
 ) -> Integers:
-    """The greatest rank before every place, as ``code * events + rank``, or less than ``code * events`` where the entity has none yet.
+    """The greatest rank before every place, as ``code * events + rank``.
+
+    It is less than ``code * events`` if the entity has none yet.
 
     Args:
         codes: The entities of the events, ascending.
-        ranks: Of the events, from 0, each below their number.
-        takes_part: Whether an event counts.
-        order: In which the events follow one another, entities together; None for as they are.
+        ranks: Ranks of the events, from 0 and below their number.
+        takes_part: Whether each event counts.
+        order: Order of the events, entities together; None for the order they are in.
 
     Returns:
-        One more than there are events: what is before the first, …, what is before the end.
+        One element more than there are events: the maximum before each event, and after the last.
     """
     worth = np.where(takes_part, codes * len(codes) + ranks, -1)
-    # The ranks of an entity are above all those of the entities before it, so that none needs to
-    # begin anew.
+    # Ranks of an entity exceed all those of the entities before it, so that one pass is enough.
     return np.concatenate([[-1], np.maximum.accumulate(worth if order is None else worth[order])])
 
 
 def latest_before(codes: Integers, values: Integers, enter: Integers, leave: Integers) -> Integers:
-    """When the last of those has left that entered before each event, of the same entity and the same value; long ago where there are none.
+    """When the last event that entered before each, with its entity and value, has left.
 
     Args:
-        codes: The entities of the events.
-        values: Their values, as numbers.
-        enter: When they enter.
-        leave: When they leave.
+        codes: Entities of the events.
+        values: Values of the events, as numbers.
+        enter: Microseconds at which events enter.
+        leave: Microseconds at which events leave.
+
+    Returns:
+        Microseconds; ``-NEVER`` if there is no such event.
     """
     order = np.lexsort((enter, values, codes))
     same = (np.diff(codes[order]) == 0) & (np.diff(values[order]) == 0)

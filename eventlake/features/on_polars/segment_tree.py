@@ -1,8 +1,8 @@
-"""The greatest of all stretches of places that each place lies in, however long they are: by a binary tree over the places.
+"""The greatest of all ranges that each place is in, by a binary tree over the places.
 
-At each of its levels a stretch fills at most two nodes that no higher one of its own holds (a
-segment tree: J. L. Bentley, "Solutions to Klee's rectangle problems", 1977). A place looks at the
-nodes above it, one for each level.
+At each level a range fills at most two nodes that none of its higher nodes covers (a segment tree:
+J. L. Bentley, "Solutions to Klee's rectangle problems", 1977). A place reads the nodes above it,
+one per level, however long the ranges are.
 """
 
 import numpy as np
@@ -14,15 +14,15 @@ def greatest(first: Integers, stop: Integers, ranks: Integers, places: int, dept
     """The greatest ranks at every place.
 
     Args:
-        first: The stretches' first places, from 0.
-        stop: The places after their last; one that does not lie after the first is no stretch.
-        ranks: Of the stretches, from 0; no two are equal.
-        places: How many places there are.
-        depth: How many ranks are wanted at each.
+        first: First places of the ranges, from 0.
+        stop: Ends of the ranges, exclusive; a range whose end is not after its start is empty.
+        ranks: Ranks of the ranges, from 0, without repetition.
+        places: Number of places.
+        depth: Number of ranks to find at each place.
 
     Returns:
-        ``(depth, places)``: at each place the greatest rank, then the next greatest …; -1 where
-        there are no more.
+        Shape ``(depth, places)``: at each place the greatest rank, then the next, …; -1 if there
+        are no more.
     """
     levels: list[Integers] = []
     while len(ranks) or not levels:
@@ -50,7 +50,7 @@ def greatest(first: Integers, stop: Integers, ranks: Integers, places: int, dept
 
 
 def _put(nodes: Integers, where: Integers, ranks: Integers) -> None:
-    """Leaves the greatest ranks of each node in it."""
+    """Stores the greatest ranks of each node in it."""
     for kept in nodes:
         np.maximum.at(kept, where, ranks)
         rest = kept[where] > ranks

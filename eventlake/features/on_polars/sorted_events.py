@@ -16,9 +16,9 @@ class Scale:
     """Entities and instants as one key of 64 bits, in the order of (entity, instant).
 
     Args:
-        codes: Of the events' entities.
-        instants: Of the events; ``NEVER`` lies after all that is asked about.
-        entities: How many there are, one for rows without an entity among them.
+        codes: Entities of the events.
+        instants: Instants of the events, in microseconds; ``NEVER`` is after every cutoff.
+        entities: Number of entities, including one for rows without an entity.
     """
 
     def __init__(self, codes: Integers, instants: Integers, entities: int) -> None:
@@ -31,7 +31,7 @@ class Scale:
         self.keys = self.probe(codes, instants)
 
     def probe(self, codes: Integers, instants: Integers) -> Keys:
-        """The keys before which lie the events of smaller entities, and those of the same one before the instant."""
+        """Keys that follow the events of smaller entities, and the entity's before the instant."""
         ranks = self._ranks
         places = (
             np.clip(instants - self._low, 0, self._width - 1)
@@ -41,20 +41,20 @@ class Scale:
         return codes.astype(np.uint64) * np.uint64(self._width) + places.astype(np.uint64)
 
     def first(self, codes: Integers) -> Keys:
-        """The keys before which lie the events of smaller entities alone."""
+        """Keys that follow the events of smaller entities, and none of the entity's own."""
         return codes.astype(np.uint64) * np.uint64(self._width)
 
 
 class Cutoffs:
-    """The rows of a spine in order, by entity and cutoff: an event is seen by a stretch of them.
+    """The rows of a spine ordered by entity and cutoff: an event is visible from a range of them.
 
     Args:
-        codes: The rows' entities.
-        instants: Their cutoffs, in microseconds.
-        entities: How many there are, one for rows without an entity among them.
+        codes: Entities of the rows.
+        instants: Cutoffs of the rows, in microseconds.
+        entities: Number of entities, including one for rows without an entity.
 
     Attributes:
-        order: Of the rows.
+        order: Indices of the rows in that order.
     """
 
     def __init__(self, codes: Integers, instants: Integers, entities: int) -> None:
@@ -63,7 +63,7 @@ class Cutoffs:
         self._scale: Scale | None = None
 
     def after(self, codes: Integers, instants: Integers) -> Integers:
-        """The first row, in order, of each entity whose cutoff lies after an instant."""
+        """Places of the first ordered rows of entities whose cutoff is after an instant."""
         if self._scale is None:
             self._scale = Scale(self._codes[self.order], self._instants[self.order], self._entities)
         return np.searchsorted(self._scale.keys, self._scale.probe(codes, instants + 1))
@@ -71,7 +71,13 @@ class Cutoffs:
 
 @dataclass(frozen=True, slots=True)
 class Sorted:
-    """The edges of all events, sorted: their scale, their keys, and the order of the events that sorts them; None for their own."""
+    """The edges of all events, sorted.
+
+    Attributes:
+        scale: How keys are made.
+        keys: The keys, ascending.
+        order: The order of the events that sorts their edges; None if they are sorted already.
+    """
 
     scale: Scale
     keys: Keys
@@ -80,13 +86,13 @@ class Sorted:
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """The events of a stream for some entities, sorted, and what was made of them so far.
+    """The sorted events of a stream and some entities, and what was computed from them.
 
     Attributes:
-        entities: The entities, and their numbers.
-        events: Of ``events``.
+        entities: Entities and their numbers.
+        events: The events, as ``events.events`` returns them.
         edges: Sorted edges.
-        sums: Running sums and extremes along them, and orders of the events by value, along none.
+        sums: Running sums and extremes along an edge, and, under None, orders by value.
     """
 
     entities: pl.DataFrame

@@ -1,18 +1,20 @@
-"""How a window's number is told from sums over all that came before: of sorted *edges*, as two looks at a running sum.
+"""Sums over windows as differences of prefix sums, along sorted *edges* of events.
 
-Where what is recorded at the watermark counts, an event has one edge, its time; a window ``[cutoff
-- far, cutoff - offset)`` is the running sum at its end less the one at its start. Where only what
-was known at the cutoff counts, an event *enters* the window of a cutoff once it lies behind its end
-and was recorded, and *leaves* it once it lies behind its start or no longer stands; the number is
-what has entered less what has left (Snodgrass's transaction time, by differences). Edges are
-instants in microseconds, and count where they lie strictly before the instant that is asked about.
+If everything that is recorded counts, an event has one edge, its time. The sum over a window
+``[cutoff - start_offset, cutoff - offset)`` is the prefix sum at its end minus that at its start.
 
-Where every event was recorded before it entered, or while it was still inside, and none ceases to
-count for another reason, windows are entered, or left, by time alone, and share its edge.
+If only what was known at the cutoff counts, an event *enters* the window of a cutoff when it is
+before its end and was recorded, and *leaves* when it is before its start or superseded. The sum is
+what has entered minus what has left (transaction time, as in R. T. Snodgrass, "Developing
+Time-Oriented Database Applications in SQL", by differences). Edges are instants in microseconds,
+and count if they are strictly before the instant of a probe.
 
-Different values are told by edges of their own, as the number of values that have entered less that
-of those that have left: of the events with one value an event enters once the ones that entered
-before it have left, or never, so that no more than one is ever inside.
+If every event was recorded before it enters, or while it is inside, and none expires, windows are
+entered or left by time alone, and share the edge of time.
+
+Distinct values have edges of their own: an event enters when all events with its value that
+entered before have left, or never. No more than one event per value is ever inside, so that their
+number is that of distinct values.
 """
 
 import math
@@ -23,18 +25,17 @@ from eventlake.features.declared.window import Window
 
 TIME, ENTER, LEAVE = "time", "enter", "leave"
 NEVER = 1 << 62
-"""The edge of an event that never comes to it, in microseconds: after every cutoff."""
+"""The edge that an event never reaches, in microseconds: after every cutoff."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """An instant of every event.
+    """One instant of each event.
 
     Attributes:
         kind: ``time``; ``enter``, the later of time and recording; ``leave``.
-        window: Of which window; that of everything for ``time``.
-        column: Of whose values each is inside once; empty where all events are looked at by
-            themselves.
+        window: The window that is entered or left; the one without bounds for ``time``.
+        column: Column whose distinct values are counted; empty if each event counts.
     """
 
     kind: str
@@ -44,7 +45,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A look at the running sum of an edge, ``shift`` microseconds before each cutoff."""
+    """A read of the prefix sum along an edge, ``shift`` microseconds before each cutoff."""
 
     edge: Edge
     shift: int
@@ -58,15 +59,14 @@ def probes(
     delay: int | None = None,
     values: str = "",
 ) -> tuple[Probe, Probe | None]:
-    """The looks at the end and at the start of a window; no start where nothing ever leaves it.
+    """The probes at the end and at the start of a window; None if nothing ever leaves it.
 
     Args:
         window: The window.
-        has_validity: Whether an event may begin and cease to count for reasons of its own.
+        has_validity: Whether events begin or cease to count for reasons other than their time.
         can_expire: Whether some event ceases to.
-        delay: The longest time, in microseconds, from an event to its recording; None where it is
-            not known.
-        values: The column of which different values are counted; empty for events.
+        delay: Longest time from an event to its recording, in microseconds; None if unknown.
+        values: Column whose distinct values are counted; empty if each event counts.
     """
     leaves = window.length is not None or can_expire
     if values:
@@ -88,7 +88,7 @@ def probes(
 
 
 def number_probes(pairs: Iterable[tuple[Probe, Probe | None]]) -> dict[Probe, int]:
-    """Every look once, with a number."""
+    """Distinct probes, numbered."""
     return {
         probe: number
         for number, probe in enumerate(

@@ -1,4 +1,4 @@
-"""The values of conditions, in the type of the field that they are compared with: spelled once, written for either engine."""
+"""Values of conditions, spelled in the type of their field, and written for either engine."""
 
 from collections.abc import Callable
 from datetime import date, datetime
@@ -12,7 +12,7 @@ from eventlake.core.sql import integer, quoted
 from eventlake.schemas.schema import FieldType
 
 Plain = str | int | bool
-"""What JSON says exactly."""
+"""Values that JSON represents exactly."""
 _INT64 = 1 << 63
 
 
@@ -20,7 +20,7 @@ def spelled(value: Plain, kind: FieldType, sign: str) -> Plain:
     """The one spelling of a value of a type.
 
     Raises:
-        ValueError: It is no value of the type; its argument says what was found.
+        ValueError: The value is not of the type; the error's argument is what was found.
     """
     if kind.kind not in _SPELL or (kind.kind == "bool" and sign not in {"==", "!=", "in"}):
         raise ValueError(repr(value))
@@ -89,7 +89,7 @@ _SPELL: dict[str, Callable[[Plain, FieldType], Plain]] = {
 
 
 def in_sql(value: Plain, kind: FieldType) -> str:
-    """A spelled value, as DuckDB reads it; plain where no schema says the type, as in a plan that is only printed."""
+    """A spelled value in SQL; without a cast if its type is unknown, as in a plan for reading."""
     if kind.kind not in _SPELL:
         return (
             quoted(value)
@@ -115,7 +115,7 @@ def in_sql(value: Plain, kind: FieldType) -> str:
 
 
 def in_polars(value: Plain, kind: FieldType) -> pl.Expr:
-    """A spelled value, as a Polars literal."""
+    """A spelled value as a Polars literal."""
     if kind.kind == "decimal":
         return pl.lit(Decimal(str(value)), pl.Decimal(kind.precision, kind.scale))
     python: dict[str, Any] = {
@@ -128,7 +128,7 @@ def in_polars(value: Plain, kind: FieldType) -> pl.Expr:
 
 
 def in_python(value: Plain, kind: FieldType) -> str:
-    """A spelled value, as the source of a Polars literal."""
+    """A spelled value as the source of a Polars literal."""
     if kind.kind == "decimal":
         return f"pl.lit(Decimal({value!r}), pl.Decimal({kind.precision}, {kind.scale}))"
     if kind.kind == "timestamp":

@@ -1,4 +1,4 @@
-"""Fields inside of fields of a payload, called by their path: ``customer.id`` is ``id`` of the object ``customer``."""
+"""Nested fields of a payload, named by their path: ``customer.id`` is ``id`` of ``customer``."""
 
 from collections.abc import Iterator, Mapping
 from functools import reduce
@@ -10,11 +10,11 @@ from eventlake.core.sql import identifier, quoted
 from eventlake.schemas.schema import FieldType, Schema
 
 Paths = Mapping[str, tuple[str, ...]]
-"""For names of fields inside of fields the column of the event table, and what is inside of what."""
+"""For the names of nested fields, their column and the names on the way down."""
 
 
 def fields_inside(schema: Schema) -> dict[str, tuple[tuple[str, ...], FieldType]]:
-    """The path and the type of every field that is inside of another one, by name; what is in a list is in no field."""
+    """Path and type of every nested field by name; items of lists are not fields."""
     found: dict[str, tuple[tuple[str, ...], FieldType]] = {}
     for field, column in zip(schema.fields, schema.columns, strict=True):
         for names, kind in _inside(field.type):
@@ -30,7 +30,7 @@ def _inside(kind: FieldType) -> Iterator[tuple[tuple[str, ...], FieldType]]:
 
 
 def unfolded(frame: pl.LazyFrame, paths: Paths) -> pl.LazyFrame:
-    """Events with a column for each of some fields inside of fields."""
+    """Events with a column for each nested field."""
     inside = {
         name: reduce(lambda found, part: found.struct.field(part), path[1:], pl.col(path[0]))
         for name, path in paths.items()
@@ -41,9 +41,15 @@ def unfolded(frame: pl.LazyFrame, paths: Paths) -> pl.LazyFrame:
 
 
 def unfolded_sql(table: str, paths: Paths) -> str:
-    """The same in SQL, to stand behind FROM."""
+    """SQL after FROM: events with a column for each nested field."""
     inside = [
-        f"{reduce(lambda found, part: f'struct_extract({found}, {quoted(part)})', path[1:], identifier(path[0]))} AS {identifier(name)}"
+        f"{_extracted(path[1:], identifier(path[0]))} AS {identifier(name)}"
         for name, path in paths.items()
     ]
     return f"(SELECT *, {', '.join(inside)} FROM {table})" if inside else table
+
+
+def _extracted(names: tuple[str, ...], found: str) -> str:
+    for name in names:
+        found = f"struct_extract({found}, {quoted(name)})"
+    return found

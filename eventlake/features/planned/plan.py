@@ -26,8 +26,8 @@ class Stream:
     """The events of a type that satisfy a condition.
 
     Attributes:
-        event_type: Which type.
-        where: The condition, its fields named as columns; None for all events.
+        event_type: Type of the events.
+        where: The condition, over columns; None for all events.
     """
 
     event_type: str
@@ -52,7 +52,7 @@ class Part:
 
     @property
     def place(self) -> int:
-        """Position of its event: 0 for the last of the window, 1 for the one before, -1 the first."""
+        """Position of its event: 0 for the last in the window, 1 for the one before, -1 first."""
         return self.kind.place
 
     @property
@@ -82,14 +82,14 @@ class Plan:
 
     Attributes:
         features: The set.
-        parts: By aggregate, the parts that it is made of.
-        types: The field's type by aggregate, where it looks at one.
-        columns: The type of every column that is read, by event type.
-        nested: Of those of them that are fields inside of fields, the path, by event type.
-        entity: The entity's type.
-        by: The column that ``by`` names, by event type.
-        related: The columns of each relation, child and parent, in the order of climbing.
-        schemas: Event type to hash of the schema.
+        parts: The parts of each aggregate, in the order in which it is finished.
+        types: Type of an aggregate's field, if it takes one.
+        columns: Types of the columns that are read, by event type.
+        nested: Paths of the nested fields among them, by event type.
+        entity: Type of the entity.
+        by: Column that ``by`` names, by event type.
+        related: Event type, child and parent column of each relation, from child to entity.
+        schemas: Hash of the schema, by event type.
     """
 
     features: DeclaredSet
@@ -104,12 +104,15 @@ class Plan:
 
     @property
     def has_validity(self) -> bool:
-        """Whether an event may begin and cease to count for reasons of its own: when it is known, and to whom it belongs."""
+        """Whether events begin or cease to count for reasons other than their time.
+
+        They do so when they are recorded or superseded, and when they belong to another entity.
+        """
         return self.known_at_cutoff or bool(self.related)
 
     @property
     def known_at_cutoff(self) -> bool:
-        """Whether an event counts only where it was recorded before the cutoff."""
+        """Whether an event counts only if it was recorded before the cutoff."""
         return self.features.known == "cutoff"
 
     def strategy(self, part: Part) -> str:
@@ -124,7 +127,7 @@ class Plan:
         return kind.scale if kind is not None and kind.kind == "decimal" else 0
 
     def parts_by_stream(self) -> dict[Stream, list[Part]]:
-        """The parts of every stream, each once."""
+        """The distinct parts of every stream."""
         streams: dict[Stream, dict[Part, None]] = {}
         for part in (part for parts in self.parts.values() for part in parts):
             streams.setdefault(part.stream, {})[part] = None

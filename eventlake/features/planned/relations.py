@@ -1,4 +1,4 @@
-"""To what something belongs at every instant, as events of relations say it."""
+"""What belongs to what at every instant, from the events of relations."""
 
 from collections.abc import Sequence
 
@@ -15,22 +15,22 @@ CHILD, PARENT, SINCE, TILL = (
     "eventlake since",
     "eventlake till",
 )
-"""Columns that no payload has a field for."""
+"""Columns whose names no field of a payload can have."""
 Level = tuple[EventTable, pl.DataFrame | None, Paths, str, str]
-"""The event table of a relation, how long its corrected events stood (None for what stands at the watermark), fields inside of fields that
-are read, and its child and parent."""
+"""Event table of a relation, lifetimes of corrected events (None for the state at the watermark),
+nested fields, child and parent."""
 
 
 def belongs(levels: Sequence[Level]) -> pl.DataFrame:
-    """Who belongs to which entity at which cutoffs.
+    """Which child belongs to which entity at which cutoffs.
 
     Args:
-        levels: The relations, in the order of climbing.
+        levels: The relations, from child to entity.
 
     Returns:
-        ``CHILD``, of the first relation, ``PARENT``, of the last, and ``SINCE``, ``TILL`` in
-        microseconds: the one belongs to the other for every cutoff with ``since < cutoff``, and
-        ``cutoff <= till`` unless that is null.
+        ``CHILD`` of the first relation, ``PARENT`` of the last, ``SINCE`` and ``TILL`` in
+        microseconds: the child belongs to the parent at cutoffs with ``since < cutoff <= till``;
+        null for no end.
     """
     first, *others = (_level(*level) for level in levels)
     found = first
@@ -57,7 +57,11 @@ def belongs(levels: Sequence[Level]) -> pl.DataFrame:
 def _level(
     table: EventTable, until: pl.DataFrame | None, nested: Paths, child: str, parent: str
 ) -> pl.DataFrame:
-    """One relation. Between two instants at which something becomes known, or stops standing, the last event by time speaks."""
+    """The parents of one relation over time.
+
+    Between two instants at which an event becomes known or is superseded, the last event by time
+    names the parent.
+    """
     frame = unfolded(
         polars_scan.table(table, polars_scan.LATEST if until is None else polars_scan.AS_RECORDED),
         nested,

@@ -1,4 +1,4 @@
-"""What the engines read for a plan: an event table for each type, and how long each of its corrected events stood."""
+"""What engines read for a plan: event tables, and the lifetimes of corrected events."""
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,10 +20,14 @@ _SAFE_DIGITS = 18
 
 
 class Bounds(Protocol):
-    """How many events there are, and how large their values."""
+    """Computes how many events there are, and how large their values."""
 
     def __call__(self, columns: Sequence[str], *, by_entity: bool) -> Sequence[Sequence[int]]:
-        """The number of events and the largest magnitude of each column, in its last digit: one row, or one for each entity."""
+        """The number of events, and the largest magnitude of each column in its last digit.
+
+        Returns:
+            One row, or one for each entity.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +35,14 @@ class Source:
     """One event type.
 
     Attributes:
-        table: Its event table.
-        until: Where only what was known at the cutoff counts, what ``standing.until`` says of all
-            events in families; else None.
-        belongs: Where the entity is reached through relations, what ``relations.belongs`` says.
-        delay: The longest time from an event to its recording, in microseconds; None where it was
-            not looked for: see ``with_delays``.
-        identity: Equal where the table, and those of the relations, are the same files, cut at the
-            same sequence; None where they are no files.
+        table: The event table.
+        until: Lifetimes of corrected events if only what was known at the cutoff counts; otherwise
+            None.
+        belongs: Children of entities, if those are reached through relations (see ``belongs``).
+        delay: Longest time from an event to its recording, in microseconds; None if it was not
+            computed (see ``with_delays``).
+        identity: Equal if the tables of the type and of the relations are the same files, cut at
+            the same sequence; None if some events are in memory alone.
     """
 
     table: EventTable
@@ -49,17 +53,17 @@ class Source:
 
     @property
     def corrected(self) -> bool:
-        """Whether some event no longer stands at some time."""
+        """Whether some event is superseded at some time."""
         return self.until is not None and self.until.height > 0
 
     @property
     def can_expire(self) -> bool:
-        """Whether some event ceases to count at some time, for not standing any longer, or for belonging to another entity."""
+        """Whether some event ceases to count: it is superseded, or belongs to another entity."""
         return self.corrected or self.belongs is not None
 
 
 class Find(Protocol):
-    """What an engine does."""
+    """The function of an engine."""
 
     def __call__(
         self, plan: Plan, found: Mapping[str, Source], spine: pa.Table
@@ -67,9 +71,9 @@ class Find(Protocol):
         """Every part of a plan, in the order of the spine.
 
         Args:
-            plan: What is wanted.
+            plan: The plan.
             found: The event tables, by type.
-            spine: With ``spine_row`` in front.
+            spine: The spine, with ``spine_row`` as its first column.
 
         Raises:
             InvalidInputError: A sum might not fit 38 digits.
@@ -95,7 +99,7 @@ def sources(plan: Plan, history: PinnedHistory) -> dict[str, Source]:
 
 
 def related(plan: Plan, history: PinnedHistory) -> pl.DataFrame:
-    """What ``relations.belongs`` says of the relations of a plan."""
+    """Children of entities by the relations of a plan; see ``belongs``."""
     return _belong(
         plan, *_tables(plan, history, dict.fromkeys(name for name, _, _ in plan.related))
     )
@@ -104,7 +108,7 @@ def related(plan: Plan, history: PinnedHistory) -> pl.DataFrame:
 def _tables(
     plan: Plan, history: PinnedHistory, names: Iterable[str]
 ) -> tuple[dict[str, EventTable], dict[str, pl.DataFrame | None]]:
-    """Event tables by type, and how long their corrected events stood, where that counts."""
+    """Event tables by type, and lifetimes of corrected events if the plan needs them."""
     tables = history.tables(names)
     return tables, {
         name: polars_scan.lifetimes(table) if plan.known_at_cutoff else None
@@ -124,7 +128,7 @@ def _belong(
 
 
 def with_delays(plan: Plan, found: Mapping[str, Source]) -> dict[str, Source]:
-    """The same with the delays that spare edges, where only what was known at the cutoff counts."""
+    """The sources with their delays, by which windows can share the edge of time."""
     wanted = plan.known_at_cutoff and not plan.related
     return {
         name: replace(source, delay=_delay(source.table)) if wanted else source
@@ -144,14 +148,14 @@ def _delay(table: EventTable) -> int:
 
 
 def _identity(table: EventTable) -> Hashable | None:
-    """The files of a table; None where a part of it is in memory alone."""
+    """The files of a table; None if a part of it is in memory alone."""
     if any(part.location is None for part in table.parts):
         return None
     return table.version.schema_hash, tuple((part.location, part.stop) for part in table.parts)
 
 
 def doubtful(plan: Plan, stream: Stream, parts: Sequence[Part]) -> list[Part]:
-    """The sums that might not fit 38 digits, for all that the schema says."""
+    """Sums that might not fit 38 digits, as far as the schema can tell."""
     kinds = plan.columns[stream.event_type]
     return [
         part
@@ -167,13 +171,13 @@ def _power(part: Part) -> int:
 
 
 def check_sums(plan: Plan, stream: Stream, parts: Sequence[Part], bounds: Bounds) -> None:
-    """Refuses sums that might not fit 38 digits, whatever a schema says, by the same rule on either engine, and entity by entity.
+    """Refuses sums that might not fit 38 digits, by the same rule on either engine.
 
     Args:
-        plan: Says the types.
-        stream: Whose events are summed.
-        parts: Those that are wanted; in doubt are squares, and sums of very long decimals.
-        bounds: Says how many events there are, and how large the largest are.
+        plan: The plan.
+        stream: The stream whose events are summed.
+        parts: Parts of the stream; squares and sums of very long decimals are in doubt.
+        bounds: Computes the number of events and their largest values.
 
     Raises:
         InvalidInputError: The number of an entity's events times its largest value, or that one's
@@ -183,7 +187,7 @@ def check_sums(plan: Plan, stream: Stream, parts: Sequence[Part], bounds: Bounds
     names = list(dict.fromkeys(part.column for part in doubts))
 
     def most(part: Part, rows: Iterable[Sequence[int]]) -> tuple[int, int, int]:
-        """The largest that a sum could be, with the number of events and their largest value that make it."""
+        """The largest possible sum, with the number of events and the largest value behind it."""
         power, place = _power(part), 1 + names.index(part.column)
         return max(
             ((row[0] * row[place] ** power, row[0], row[place]) for row in rows), default=(0, 0, 0)
@@ -198,7 +202,8 @@ def check_sums(plan: Plan, stream: Stream, parts: Sequence[Part], bounds: Bounds
         if largest >= _LIMIT:
             what = "squares of " * (_power(part) > 1) + part.column
             message = (
-                f"feature set {plan.features.name}: the {what} of an entity's {events:,} {stream.event_type} events, of which the largest "
+                f"feature set {plan.features.name}: the {what} of an entity's {events:,} "
+                f"{stream.event_type} events, of which the largest "
                 f"is {value:,} in its last digit, may not add up to 38 digits"
             )
             hint = "choose fewer events with where=, or declare the field with fewer digits."

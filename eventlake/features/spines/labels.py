@@ -1,8 +1,9 @@
-"""Labels of a spine of events: what happens in ``[cutoff, cutoff + horizon)``, with everything that is recorded at the watermark.
+"""Labels of a spine of events: what happens in ``[cutoff, cutoff + horizon)``.
 
-A label is known once a source that says events of its type has been heard up to the end of the
-horizon. Until then it is null: "not yet known" is not "no". Sources that say nothing of the type do
-not count, and neither does what eventlake itself records.
+Everything that is recorded at the watermark counts. A label is known when a source that reports
+events of its type has reported up to the end of the horizon. Until then it is null: "not yet known"
+is not "no". Sources without events of the type do not count, and neither does what eventlake itself
+records.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,20 +25,20 @@ from eventlake.history.corrections import FAMILY, families
 from eventlake.history.pinned import PinnedHistory
 
 SEQUENCE = "eventlake sequence"
-"""Of the event that makes a row."""
+"""Column: sequence of the event that makes a row."""
 _LABEL, _ROW, _OWN, _TURN = "eventlake_label", "eventlake row", "eventlake own", "eventlake turn"
 _AT_ONCE = 200
-"""As many events are left out by one condition."""
+"""Most events that one condition leaves out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """What a label of one row looks at.
+    """The events of a label of one row.
 
     Attributes:
-        events: Those inside its window that are recorded, as ``explain.inside`` has them.
+        events: Recorded events in its window, as ``explain.inside`` returns them.
         known: Whether the label is known.
-        told: The window, and why the label is not known.
+        told: Text: the window and, if the label is not known, why.
     """
 
     events: pl.DataFrame
@@ -46,10 +47,10 @@ class Ahead:
 
 
 def heard(history: PinnedHistory, event_type: str) -> int | None:
-    """The instant up to which the sources of a type's events have been heard, in microseconds; None where there is no event of it.
+    """Instant up to which sources of a type have reported, in microseconds; None without events.
 
-    A source has been heard up to its latest event of whatever type, or up to its last recording if
-    that is earlier.
+    A source has reported up to its latest event of any type, or up to its last recording if that is
+    earlier.
     """
     told = (
         polars_scan.scan(history)
@@ -70,13 +71,17 @@ def heard(history: PinnedHistory, event_type: str) -> int | None:
 
 
 def window(spine: DeclaredSpine, label: Aggregate, horizon: int) -> Aggregate:
-    """A label as a feature. Events of the type that makes the rows count after the cutoff only, whose own event is at it."""
+    """A label as a feature.
+
+    Events of the type that makes the rows count after the cutoff only: the row's own event is at
+    the cutoff, and is not its own outcome.
+    """
     after = int(not spine.monthly and label.event_type == spine.event_type)
     return replace(label, window=Window(horizon - after, -horizon))
 
 
 def label_set(spine: DeclaredSpine, labels: Sequence[Aggregate]) -> FeatureSet:
-    """Some labels as features."""
+    """Labels as a feature set."""
     return FeatureSet(
         "label", by=spine.by, features=tuple(labels), known="watermark", depth=spine.depth
     )
@@ -88,11 +93,10 @@ def labelled(
     """Rows with the labels of their spine.
 
     Args:
-        spine: Says the labels.
-        history: What is read.
-        chosen: The rows; with ``SEQUENCE`` where an event makes each of them.
-        until: The instant up to which labels are known, in microseconds; None for what the events
-            say.
+        spine: The spine.
+        history: The history to read.
+        chosen: The rows; with ``SEQUENCE`` if events make them.
+        until: Instant up to which labels are known, in microseconds; defaults to what events show.
     """
     if not spine.labels:
         return chosen
@@ -112,14 +116,14 @@ def labelled(
 
 
 def known_to(history: PinnedHistory, event_type: str, until: int | None) -> int | None:
-    """The instant up to which labels of a type are known: ``until`` if it is given, else what ``heard`` says."""
+    """Instant up to which labels of a type are known: ``until``, or the result of ``heard``."""
     return heard(history, event_type) if until is None else until
 
 
 def explained(
     spine: DeclaredSpine, history: PinnedHistory, row: pl.DataFrame, name: str, until: int | None
 ) -> Ahead:
-    """What a label looks at for one of the rows; ``until`` as for ``labelled``."""
+    """The events of a label for one of the rows; ``until`` as for ``labelled``."""
     one, horizon = next(
         (feature, horizon) for label, feature, horizon in spine.labels if label == name
     )
@@ -148,12 +152,12 @@ def explained(
 def _found(
     spine: DeclaredSpine, history: PinnedHistory, chosen: pl.DataFrame, ahead: Sequence[Aggregate]
 ) -> pl.DataFrame:
-    """The labels of every row, whether or not they are known."""
+    """The labels of every row, known or not."""
     found = _looked_up(spine, history, chosen, ahead)
     own = [one for one in ahead if not spine.monthly and one.event_type == spine.event_type]
     if not own:
         return found
-    # A correction may have moved a row's own event past the cutoff: it is looked past by name.
+    # A correction may have moved a row's own event past the cutoff: it is left out by sequence.
     for some in _moved(spine, history, chosen, max(one.window.length or 0 for one in own)):
         others = [replace(one, where=_without(one, some[_OWN])) for one in own]
         again = _looked_up(spine, history, chosen[some[_ROW]], others).select(
@@ -183,10 +187,10 @@ def _looked_up(
 def _moved(
     spine: DeclaredSpine, history: PinnedHistory, chosen: pl.DataFrame, furthest: int
 ) -> Iterator[pl.DataFrame]:
-    """The rows whose own event stands after the cutoff today, as ``_ROW``, and its sequence, as ``_OWN``.
+    """Rows whose event a correction moved past the cutoff: ``_ROW``, and its sequence, ``_OWN``.
 
-    Each frame has at most one row of an entity, so that what is left out for one of them is missed
-    by no other.
+    Each frame has at most one row per entity, so that an event left out for one row is not missing
+    for another.
     """
     table = history.table(spine.event_type)
     frame = polars_scan.table(table)

@@ -1,8 +1,8 @@
-"""Spines made of events: a row for each event of a type, or for each month of an entity's life, and labels that look ahead.
+"""Spines made of events: one row per event or per month of an entity's life, with labels.
 
     el.spine.on("loan.granted").label("missed", el.exists("payment.missed"), horizon="90d")
 
-A spine is declared here and made when a dataset is built, by ``spine_rows`` and ``labels``.
+A spine is declared here; ``spine_rows`` and ``labels`` make its rows when a dataset is built.
 """
 
 import os
@@ -36,29 +36,28 @@ class EventSpine(DeclaredSpine):
     """A spine that is made when a dataset is built. Made by ``on`` and ``month_ends``.
 
     Attributes:
-        event_type: Whose events begin the rows.
-        by: The column that names the entity, in every type that is looked at.
-        where: What an event must satisfy.
+        event_type: Type of the events that make the rows.
+        by: Column that names the entity, in every event type that is read.
+        where: Condition on the events.
         carry: Fields of the event that become columns.
-        monthly: A row for each end of a month after an entity's first event, instead of one for
-            each event.
-        labels: Name, feature and horizon in microseconds of each label.
-        known_until: The instant up to which labels are known; None for what the events say.
-        known: ``cutoff`` for events as they were told first, ``watermark`` for their latest
-            corrections, which is hindsight; None for what the feature set says, else ``cutoff``.
-        depth: How many parts of a subject name the entity; None for all.
+        monthly: One row per end of a month after an entity's first event, instead of one per event.
+        labels: Name, feature and horizon (microseconds) of each label.
+        known_until: Instant up to which labels are known; defaults to what events show.
+        known: ``cutoff`` for events as they were first recorded, ``watermark`` for their latest
+            corrections, which is hindsight. Defaults to the feature set's, otherwise ``cutoff``.
+        depth: Number of parts of a subject that name the entity; None for the whole subject.
     """
 
     def rows(self, history: PinnedHistory, known: str = "cutoff") -> pl.DataFrame:
-        """The rows over a history: the entity, ``cutoff``, what is carried, and the labels.
+        """The rows over a history: the entity, ``cutoff``, carried fields and labels.
 
         Args:
-            history: What is read.
-            known: What counts if the spine does not say: ``cutoff`` or ``watermark``.
+            history: The history to read.
+            known: ``cutoff`` or ``watermark``, if the spine does not have it.
 
         Raises:
             NotFoundError: An event type has no schema.
-            InvalidInputError: A field is missing, or a label cannot be.
+            InvalidInputError: A field is missing, or a label is invalid.
         """
         return rows_of(self.under(known), history)[0]
 
@@ -67,7 +66,7 @@ def spine_of(document: Any) -> EventSpine:
     """The inverse of ``EventSpine.document``.
 
     Raises:
-        CorruptionError: It is not what was written.
+        CorruptionError: The document is not what was written.
     """
     where = "what the provenance says of the spine"
     found = converted(document, where, features_json.SpineDocument, "spine")
@@ -98,14 +97,14 @@ def read(path: str | os.PathLike[str], *, columns: Mapping[str, str] | None = No
     """The rows of a CSV or Parquet file, as a spine.
 
     Args:
-        path: Of one file; no character is a pattern.
+        path: Path of one file; no character is a pattern.
         columns: Types of CSV columns: ``bool``, ``int64``, ``float64``, ``date``, ``timestamp``
-            (RFC 3339 with a zone), ``decimal(p, s)``. The others are text, and an empty value is
+            (RFC 3339 with a zone), ``decimal(p, s)``. Other columns are text. An empty value is
             null.
 
     Raises:
-        InvalidProjectionError: It cannot be read, or a value does not have its declared type; each
-            row is named.
+        InvalidProjectionError: The file cannot be read, or a value does not have its declared type;
+            names each row.
     """
     return read_spine(Path(path).expanduser(), declared_types(columns or {}), {})
 
@@ -121,26 +120,27 @@ def on(
     known: str | None = None,
     depth: int | None = None,
 ) -> EventSpine:
-    """A row for each event of a type: its entity, and its ``time`` as the cutoff; the event itself is not before it.
+    """One row per event of a type: its entity, and its ``time`` as the cutoff.
 
-    With ``known="cutoff"`` a row is what was said of its event when it became known: at its time,
-    or when it was recorded if that was later. A correction or a retraction that came afterwards
-    changes no row, and ``where`` does not see it. With ``known="watermark"`` rows are the events
-    that stand at the watermark, as they were corrected last.
+    The event itself is not before the cutoff. With ``known="cutoff"`` a row is what was recorded of
+    its event when it became known: at its time, or at its recording if that was later. Corrections
+    and retractions that were recorded afterwards change no row, and ``where`` does not see them.
+    With ``known="watermark"`` rows are the events that are valid at the watermark, with their
+    latest corrections.
 
     Args:
-        event_type: Which events.
-        by: The column that names the entity.
-        where: What an event must satisfy, as for features.
-        carry: Fields of the event to have as columns.
-        known_until: An instant up to which labels are known, a datetime with a zone or RFC 3339;
-            None for the latest event of a source that says events of the label's type.
-        known: ``cutoff`` or ``watermark``; None for what the feature set says, else ``cutoff``.
-        depth: How many parts of the subject name the entity, as in a feature set: with 2,
+        event_type: Type of the events.
+        by: Column that names the entity.
+        where: Condition on the events, as for features.
+        carry: Fields of the event that become columns.
+        known_until: Instant up to which labels are known, a datetime with a zone or RFC 3339.
+            Defaults to the latest event of a source that reports events of the label's type.
+        known: ``cutoff`` or ``watermark``. Defaults to the feature set's, otherwise ``cutoff``.
+        depth: Number of parts of the subject that name the entity, as in a feature set: with 2,
             ``/loan/7/payment/3`` is an event of ``/loan/7``.
 
     Raises:
-        InvalidInputError: An argument cannot be.
+        InvalidInputError: An argument is invalid.
     """
     carried = _carried(carry)
     return _checked(
@@ -167,21 +167,23 @@ def month_ends(
     known: str | None = None,
     depth: int | None = None,
 ) -> EventSpine:
-    """A row for each end of a month, midnight UTC after its last day, from an entity's first event of a type to the last that is known.
+    """One row per end of a month in an entity's life.
 
-    With ``known="cutoff"`` a month's end is a row if an event of the entity had happened, was
-    recorded and stood before it.
+    The cutoff is midnight UTC after the last day of the month. Months begin with the entity's first
+    event of the type, and end with the last month up to which events are known. With
+    ``known="cutoff"`` a month's end is a row if an event of the entity had happened, was recorded
+    and was valid before it.
 
     Args:
-        event_type: Whose first event begins an entity's months.
-        by: The column that names the entity.
-        where: What an event must satisfy.
+        event_type: Type of the event that begins an entity's months.
+        by: Column that names the entity.
+        where: Condition on the events.
         known_until: As for ``on``; no row lies after it.
         known: As for ``on``.
         depth: As for ``on``.
 
     Raises:
-        InvalidInputError: An argument cannot be.
+        InvalidInputError: An argument is invalid.
     """
     return _checked(
         EventSpine(
@@ -209,14 +211,23 @@ def _checked(spine: EventSpine) -> EventSpine:
         message = f"expected the type of the events as text, found {spine.event_type!r}"
         raise InvalidInputError(message)
     if not isinstance(spine.by, str) or not spine.by:
-        message = f"spine of {spine.event_type}: expected by as the name of a field or of the event's subject, found {spine.by!r}"
+        message = (
+            f"spine of {spine.event_type}: expected by as the name of a field or of the event's "
+            f"subject, found {spine.by!r}"
+        )
         raise InvalidInputError(message)
     if spine.known not in {None, *KNOWN}:
-        message = f"spine of {spine.event_type}: expected known as one of {', '.join(map(repr, KNOWN))}, found {spine.known!r}"
+        message = (
+            f"spine of {spine.event_type}: expected known as one of {', '.join(map(repr, KNOWN))}, "
+            f"found {spine.known!r}"
+        )
         raise InvalidInputError(message)
     columns = [spine.by, CUTOFF, *spine.carry]
     if len({folded(name) for name in columns}) != len(columns):
-        message = f"the columns of the spine would be {', '.join(columns)}, one of them twice; SQL does not tell A from a"
+        message = (
+            f"the columns of the spine would be {', '.join(columns)}, one of them twice; SQL does "
+            "not tell A from a"
+        )
         raise InvalidInputError(message, "carry other fields, or build the spine by hand.")
     return spine
 

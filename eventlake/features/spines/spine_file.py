@@ -1,4 +1,4 @@
-"""A spine in a file. The columns of a CSV file are text unless a type is declared; nothing is guessed."""
+"""Reads a spine from a file. Columns of a CSV are text unless they have a declared type."""
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,21 +22,20 @@ CSV = ".csv"
 SUFFIXES = (CSV, ".parquet")
 _SHOWN = 10
 _LONGEST = 16 << 20
-"""Characters of a line."""
+"""Most characters in a line."""
 
 
 def read_spine(path: Path, columns: Mapping[str, str], needed: Mapping[str, str]) -> pa.Table:
     """The rows of a CSV or Parquet file. ``path`` names one file: no character of it is a pattern.
 
     Args:
-        path: Its suffix says what it is.
-        columns: The declared types of CSV columns; the others are text, and an empty value is null.
-        needed: The types of columns that the projection itself determines; a declared type goes
-            before.
+        path: Path with the suffix ``.csv`` or ``.parquet``.
+        columns: Declared types of CSV columns; the others are text, and an empty value is null.
+        needed: Types of columns that the projection determines; declared types take precedence.
 
     Raises:
-        InvalidProjectionError: It cannot be read, a column is declared that is not there or is not
-            of CSV, or a value does not have the declared type; each row is named.
+        InvalidProjectionError: The file cannot be read; a declared column is missing, or the file
+            is not a CSV; or a value does not have its declared type (names each row).
     """
     suffix = path.suffix.lower()
     native = (
@@ -47,7 +46,10 @@ def read_spine(path: Path, columns: Mapping[str, str], needed: Mapping[str, str]
         else ()
     )
     if told := foreign(path, SPINE, native):
-        message = f"expected the spine as a {' or '.join(SUFFIXES)} file, found {path}, which is {told[0]}"
+        message = (
+            f"expected the spine as a {' or '.join(SUFFIXES)} file, found {path}, which is "
+            f"{told[0]}"
+        )
         raise InvalidProjectionError(message, told[1], path=str(path))
     if suffix not in SUFFIXES:
         message = f"expected the spine as a {' or '.join(SUFFIXES)} file, found {path}"
@@ -65,7 +67,10 @@ def read_spine(path: Path, columns: Mapping[str, str], needed: Mapping[str, str]
         )
         raise InvalidProjectionError(message, hint, path=str(path)) from error
     if columns:
-        message = f"the spine {path} declares columns {', '.join(columns)}; a Parquet file has types of its own"
+        message = (
+            f"the spine {path} declares columns {', '.join(columns)}; a Parquet file has types of "
+            "its own"
+        )
         raise InvalidProjectionError(
             message, "leave columns out, and cast in the query.", path=str(path)
         )
@@ -80,7 +85,10 @@ def declared_types(columns: Mapping[str, Any], where: str = "spine") -> dict[str
     """
     for name, kind in columns.items():
         if type_named(kind) is None:
-            message = f"{where}: expected the type of the spine's column {name} as one of {', '.join(TYPES)}, found {kind!r}"
+            message = (
+                f"{where}: expected the type of the spine's column {name} as one of "
+                f"{', '.join(TYPES)}, found {kind!r}"
+            )
             raise InvalidProjectionError(
                 message, 'such as client = "int64"; columns without a type are text.', column=name
             )
@@ -99,7 +107,10 @@ def _csv(path: Path, columns: Mapping[str, str], needed: Mapping[str, str]) -> p
             if cells is None:
                 continue
             if len(cells) != len(names):
-                message = f"the spine {path}, line {reader.line_num:,}: expected {len(names)} values, found {len(cells)}"
+                message = (
+                    f"the spine {path}, line {reader.line_num:,}: expected {len(names)} values, "
+                    f"found {len(cells)}"
+                )
                 raise InvalidProjectionError(
                     message, "put quotes around a value that has commas.", path=str(path)
                 )
@@ -118,13 +129,16 @@ def _csv(path: Path, columns: Mapping[str, str], needed: Mapping[str, str]) -> p
             + "\n  ".join(problems[:_SHOWN])
             + more
         )
-        hint = "correct the rows, or declare another type in [spine.columns]; as utf8 a column stays as it is written."
+        hint = (
+            "correct the rows, or declare another type in [spine.columns]; as utf8 a column stays "
+            "as it is written."
+        )
         raise InvalidProjectionError(message, hint, path=str(path))
     return pa.table(arrays, names)
 
 
 def _bounded(lines: TextIO) -> Iterator[str]:
-    """The lines of a file, none of which is read further than any line of values goes."""
+    """The lines of a file, up to a length beyond which no line of values goes."""
     while line := lines.readline(_LONGEST):
         if len(line) == _LONGEST:
             message = f"expected lines of fewer than {_LONGEST:,} characters, found a longer one"

@@ -1,4 +1,4 @@
-"""Making the rows of a spine of events."""
+"""Makes the rows of a spine of events."""
 
 from dataclasses import replace
 
@@ -25,7 +25,12 @@ INSTANT = pl.Datetime("us", "UTC")
 
 
 def rows_of(spine: DeclaredSpine, history: PinnedHistory) -> tuple[pl.DataFrame, int]:
-    """The rows of a spine that says what counts, and how many of them are of an event that was recorded after its time, their cutoff."""
+    """The rows of a spine, and how many of their events were recorded after their time.
+
+    Args:
+        spine: The spine; ``known`` is set.
+        history: The history to read.
+    """
     chosen = _month_ends(spine, history) if spine.monthly else _of_events(spine, history)
     late = 0 if spine.monthly else int(chosen[_LATE].sum())
     return labelled(spine, history, chosen, until_of(spine)).drop(
@@ -34,7 +39,7 @@ def rows_of(spine: DeclaredSpine, history: PinnedHistory) -> tuple[pl.DataFrame,
 
 
 def event_of(spine: DeclaredSpine, history: PinnedHistory, row: int) -> pl.DataFrame | None:
-    """The event that makes a row of a spine: ``sequence``, ``time`` and ``id``; None of the end of a month."""
+    """``sequence``, ``time`` and ``id`` of the event that makes a row; None for ends of months."""
     if spine.monthly:
         return None
     sequence = _of_events(spine, history)[SEQUENCE][row]
@@ -43,7 +48,7 @@ def event_of(spine: DeclaredSpine, history: PinnedHistory, row: int) -> pl.DataF
 
 
 def ahead_of(spine: DeclaredSpine, history: PinnedHistory, name: str, row: int) -> Ahead:
-    """What a label of a row looks at."""
+    """The events of a label of a row."""
     chosen = (_month_ends(spine, history) if spine.monthly else _of_events(spine, history))[
         row : row + 1
     ]
@@ -51,7 +56,7 @@ def ahead_of(spine: DeclaredSpine, history: PinnedHistory, name: str, row: int) 
 
 
 def not_known(spine: DeclaredSpine, history: PinnedHistory, rows: pl.DataFrame) -> int:
-    """How many rows of a spine would not be there, or not with these values, if what was recorded later did not count."""
+    """The number of rows that recordings after their cutoff made or changed."""
     if spine.known == "cutoff":
         return 0
     plain, known = (
@@ -64,7 +69,7 @@ def not_known(spine: DeclaredSpine, history: PinnedHistory, rows: pl.DataFrame) 
 
 
 def _shared(rows: pl.DataFrame, others: pl.DataFrame) -> int:
-    """How many rows two frames of the same columns have in common, each as often as it stands in both."""
+    """The number of rows that two frames of the same columns share, counting repetitions."""
     one, other = (
         frame.group_by(rows.columns).agg(pl.len().alias(_LATE)) for frame in (rows, others)
     )
@@ -73,12 +78,12 @@ def _shared(rows: pl.DataFrame, others: pl.DataFrame) -> int:
 
 
 def until_of(spine: DeclaredSpine) -> int | None:
-    """The instant that the user says labels are known to, in microseconds; None where nothing is said."""
+    """The declared instant up to which labels are known, in microseconds; None without one."""
     return None if spine.known_until is None else checked_instant(spine.known_until, "known_until")
 
 
 def _begun(spine: DeclaredSpine, history: PinnedHistory) -> Plan:
-    """The plan of what makes a spine's rows: the events of a type that satisfy a condition."""
+    """The plan of the events that make a spine's rows."""
     one = Aggregate("count", spine.event_type, where=spine.where)
     return compiled(
         FeatureSet("spine", by=spine.by, features=(one,), known="watermark", depth=spine.depth),
@@ -89,7 +94,7 @@ def _begun(spine: DeclaredSpine, history: PinnedHistory) -> Plan:
 def _events(
     spine: DeclaredSpine, history: PinnedHistory, plan: Plan, nested: dict[str, tuple[str, ...]]
 ) -> pl.LazyFrame:
-    """The events that make rows, as the spine wants them told."""
+    """The events that make rows, as first recorded or with their latest corrections."""
     table = history.table(spine.event_type)
     told = (
         polars_scan.first_known(table)
@@ -100,7 +105,7 @@ def _events(
 
 
 def _wanted(spine: DeclaredSpine, plan: Plan, frame: pl.LazyFrame) -> pl.LazyFrame:
-    """Those that satisfy the condition and have an entity, which stands as ``_ENTITY``."""
+    """The events that satisfy the condition and have an entity, in the column ``_ENTITY``."""
     (stream,) = plan.parts_by_stream()
     if stream.where is not None:
         frame = frame.filter(condition(stream.where, plan.columns[spine.event_type]))
@@ -110,7 +115,7 @@ def _wanted(spine: DeclaredSpine, plan: Plan, frame: pl.LazyFrame) -> pl.LazyFra
 
 
 def _of_events(spine: DeclaredSpine, history: PinnedHistory) -> pl.DataFrame:
-    """A row for each event, with its sequence, and whether it was recorded after its time."""
+    """One row per event, with its sequence, and whether it was recorded after its time."""
     plan = _begun(spine, history)
     carried, nested = _carried(spine, history)
     frame = _events(spine, history, plan, nested).sort("sequence")
@@ -128,7 +133,7 @@ def _of_events(spine: DeclaredSpine, history: PinnedHistory) -> pl.DataFrame:
 def _carried(
     spine: DeclaredSpine, history: PinnedHistory
 ) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
-    """The columns that are carried, by the fields' names, and those of them that are inside of other fields."""
+    """The carried columns by name, and the paths of the nested fields among them."""
     schema = history.catalogue.version(spine.event_type).schema
     inside = fields_inside(schema)
     columns = {name: (name, ATTRIBUTE) for name in free_attributes(schema)} | columns_by_field(
@@ -143,7 +148,7 @@ def _carried(
 
 
 def _month_ends(spine: DeclaredSpine, history: PinnedHistory) -> pl.DataFrame:
-    """A row for each end of a month from an entity's first event to what is known."""
+    """One row per end of a month, from an entity's first event up to what is known."""
     if spine.known == "watermark":
         end = known_to(history, spine.event_type, until_of(spine))
         return _months(spine, _events(spine, history, _begun(spine, history), {}), end)
@@ -151,11 +156,13 @@ def _month_ends(spine: DeclaredSpine, history: PinnedHistory) -> pl.DataFrame:
     if asked.height and not known.height:
         first = history.first_recorded()
         message = (
-            f"spine of {spine.event_type}: at none of the {asked.height:,} ends of months was an event known; the first was recorded "
+            f"spine of {spine.event_type}: at none of the {asked.height:,} ends of months was an "
+            "event known; the first was recorded "
             f"at {format_instant(first or 0)}"
         )
         hint = (
-            "a history that was imported is known from its import on: build features with known='watermark', which is hindsight, or "
+            "a history that was imported is known from its import on: build features with "
+            "known='watermark', which is hindsight, or "
             "import it with recorded_at taken from time."
         )
         raise InvalidInputError(message, hint)
@@ -165,7 +172,7 @@ def _month_ends(spine: DeclaredSpine, history: PinnedHistory) -> pl.DataFrame:
 def _known_months(
     spine: DeclaredSpine, history: PinnedHistory
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The ends of months of all events as they were told first, and those of them at which some event was known."""
+    """Ends of months of all events as first recorded, and those at which some event was known."""
     plan, end = _begun(spine, history), known_to(history, spine.event_type, until_of(spine))
     table = history.table(spine.event_type)
     frame = _wanted(spine, plan, unfolded(polars_scan.table(table), plan.nested[spine.event_type]))
@@ -174,7 +181,7 @@ def _known_months(
 
 
 def _known(spine: DeclaredSpine, history: PinnedHistory, asked: pl.DataFrame) -> pl.DataFrame:
-    """The rows of entities of which an event stood before the cutoff, as far as was known there."""
+    """The rows at whose cutoff a valid event of the entity was known."""
     one = Aggregate("exists", spine.event_type, where=spine.where, given_name="eventlake_known")
     plan = compiled(
         FeatureSet("spine", by=spine.by, features=(one,), known="cutoff", depth=spine.depth),

@@ -1,4 +1,4 @@
-"""Entities of a spine that no event has: most often they are spelled otherwise."""
+"""Finds entities of a spine that no event has, most often because they are spelled differently."""
 
 from collections.abc import Callable, Iterator
 
@@ -77,13 +77,13 @@ _HINT = "spell them alike, or give the feature set and el.spine.on the same by= 
 
 
 def unmatched(plan: Plan, history: PinnedHistory, rows: pa.Table) -> dict[str, str]:
-    """What to say of each event type of which no entity of the spine has an event.
+    """Warnings about event types of which no entity of the spine has an event.
 
     Args:
-        plan: Of the features.
-        history: What was read.
-        rows: The spine's rows with their features; a type is looked at only if all features that it
-            takes part in are empty.
+        plan: Plan of the features.
+        history: The history that was read.
+        rows: The spine's rows with their features; only types whose features are all empty are
+            checked.
 
     Returns:
         A message by event type; none for types without events.
@@ -116,14 +116,18 @@ def unmatched(plan: Plan, history: PinnedHistory, rows: pa.Table) -> dict[str, s
         ):
             hint = _alike(plan.features.spine_entity, asked, named) or _HINT
             found[event_type] = (
-                f"feature set {plan.features.name}: no entity of the spine has an event of {event_type}: the spine names "
+                f"feature set {plan.features.name}: no entity of the spine has an event of "
+                f"{event_type}: the spine names "
                 f"{_texts(asked.head(_SHOWN))}, events name {_texts(some.sort())}; {hint}"
             )
     return found
 
 
 def _alike(column: str, asked: pl.Series, named: pl.LazyFrame) -> str | None:
-    """In what alone names of the spine differ from names of events, and how to make them alike; None if in more than one way."""
+    """How names of the spine differ from names of events, and how to make them equal.
+
+    None if no single known difference explains it.
+    """
     if asked.dtype != pl.String:
         return None
     for difference, of_spine, of_events, written in _SPELLINGS:
@@ -139,12 +143,15 @@ def _alike(column: str, asked: pl.Series, named: pl.LazyFrame) -> str | None:
             asked_one, event_one = first["asked"][0], first[_ENTITY][0]
             prefix = event_one[: len(event_one) - len(asked_one)]
             write = written.format(column=f"pl.col({column!r})", prefix=repr(prefix))
-            return f"{shown_short(asked_one)} and {shown_short(event_one)} differ {difference}: {write}"
+            return (
+                f"{shown_short(asked_one)} and {shown_short(event_one)} differ {difference}: "
+                f"{write}"
+            )
     return None
 
 
 def _empty(plan: Plan, rows: pa.Table) -> Iterator[str]:
-    """The types of which no feature says anything in any row."""
+    """Event types whose features are empty in every row."""
     for event_type in plan.by:
         mine = [
             one
@@ -156,7 +163,7 @@ def _empty(plan: Plan, rows: pa.Table) -> Iterator[str]:
 
 
 def _says_nothing(column: pa.ChunkedArray) -> bool:
-    """Whether a column has nothing but nulls, zeros and false."""
+    """Whether a column has only nulls, zeros and false."""
     values = pl.Series(column).drop_nulls()
     if values.dtype == pl.Boolean:
         return not values.any()
