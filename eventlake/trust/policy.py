@@ -34,9 +34,9 @@ class Trust:
     def __str__(self) -> str:
         """The text on a card."""
         return f"{self.name}: " + (
-            "what its writers stored is believed"
+            "what its writers stored is trusted"
             if self.believes
-            else "what others stored is checked once"
+            else "what other users stored is checked once"
         )
 
 
@@ -65,6 +65,6 @@ def trust_of(name: Any = None) -> Trust:
     message = f"expected trust={OWN.name!r} or {LAKE.name!r}{where}, found {chosen!r}"
     raise InvalidInputError(
         message,
-        "'own' checks what others stored; 'lake' believes whoever writes to the lake.",
+        "'own' checks what other users stored; 'lake' trusts all writers of the lake.",
         trust=chosen,
     )

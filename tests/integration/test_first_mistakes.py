@@ -807,7 +807,7 @@ QUERIES = [
     ('SELECT * FROM "payd"', 'did you mean "paid"?'),
     (
         "SELECT * FROM loan.granted",
-        "a name with dots stands in double quotes: FROM \"loan.granted\". lake.register('loan.granted', schema)",
+        "a name with dots needs double quotes: FROM \"loan.granted\". lake.register('loan.granted', schema)",
     ),
     (
         'SELECT * FROM latest."loan.granted"',
@@ -819,7 +819,7 @@ QUERIES = [
         'amount is a field of "paid": read FROM "paid"; in events it is data ->> \'amount\'',
     ),
     ("SELECT data.amount FROM events", "write data ->> 'amount'"),
-    ('SELECT * FROM paid WHERE method = "card"', "text stands in single quotes: 'card'"),
+    ('SELECT * FROM paid WHERE method = "card"', "text needs single quotes: 'card'"),
     ("SELECT * FROM spine", "lake.build(projection, spine=frame)"),
     ("SELECT * FROM events WHERE sequence < $most", "write snapshot.sql(query, most=…)"),
 ]

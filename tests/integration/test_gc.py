@@ -155,7 +155,7 @@ def littered(storage):
     known.append((lake.append(events), [one["id"] for one in events]))
     lake.build(TOTALS, at=30)
     litter = dict.fromkeys(
-        replaced | (listed(storage, "keys", "manifests") - needed(storage)), "others stand for it"
+        replaced | (listed(storage, "keys", "manifests") - needed(storage)), "replaced by commit"
     )
     for rows in (3, 600):
         batch_ = [event(f"taken-{rows}-{row}") for row in range(rows)]
@@ -225,7 +225,7 @@ def test_a_collection_says_what_it_would_do_and_then_what_it_did(storage):
         assert [file.path for file in found.files] == sorted(sizes)
         assert {file.path: file.size_bytes for file in found.files} == sizes
         assert found.size_bytes == sum(sizes.values())
-        assert {file.reason for file in found.files} == {"since commit 3 others stand for it"}
+        assert {file.reason for file in found.files} == {"replaced by commit 3"}
         assert found.deleted == deleted
         assert ("would delete 3 files" in repr(found)) != deleted
     assert collected(storage).files == ()
@@ -993,7 +993,7 @@ def test_compact_and_gc_on_the_command_line(run, folder):
     code, out, _ = run("gc", folder, "--older-than-days", 0)
     assert (code, out.splitlines()[0]) == (0, "would delete 4 files")
     assert "give --delete to delete" in out
-    assert out.count("since commit 4 others stand for it") == 4
+    assert out.count("replaced by commit 4") == 4
     code, out, _ = run("gc", folder, "--older-than-days", "0", "--delete")
     assert (code, out.splitlines()[0]) == (0, "deleted 4 files")
     assert len(list(folder.glob("segments/*"))) == 1
@@ -1018,7 +1018,7 @@ def test_compact_and_gc_on_the_command_line_as_json(run, folder):
         assert (found["deleted"], found["size_bytes"]) == (deleted, sum(sizes.values()))
         assert {file["path"]: file["size_bytes"] for file in found["files"]} == sizes
         assert all(
-            file["since"].endswith("Z") and file["reason"].startswith("since commit 4")
+            file["since"].endswith("Z") and file["reason"].startswith("replaced by commit 4")
             for file in found["files"]
         )
     assert json.loads(run("gc", folder, "--json", "--delete")[1]) == {

@@ -83,7 +83,7 @@ def _schema(name: str, catalogue: Catalogue) -> str:
     schema, _, rest = name.partition(".")
     if schema in {LATEST, LIFETIMES}:
         return _table(rest, catalogue)
-    advised = f"a name with dots stands in double quotes: FROM {identifier(name)}. "
+    advised = f"a name with dots needs double quotes: FROM {identifier(name)}. "
     return advised + _table(name, catalogue)
 
 
@@ -114,7 +114,7 @@ def _column(name: str, query: str, catalogue: Catalogue) -> str:
             f"in events it is data ->> {quoted(name)}. "
         )
     if f'"{name}"' in query:
-        return f"text stands in single quotes: {quoted(name)}. "
+        return f"text needs single quotes: {quoted(name)}. "
     if near := get_close_matches(name, EVENT_COLUMNS, 1, 0.75):
         return f"did you mean {near[0]}? "
     return (

@@ -29,6 +29,7 @@ def verify_extra_files(
             or layout.is_work(path)
             or layout.tag_name(path)
         )
+        # Commits are verified with the chain, so an unreadable one is not an extra file.
         known = (
             path in {layout.LAKE, layout.HINT, layout.RESERVE}
             or layout.commit_version(path) is not None

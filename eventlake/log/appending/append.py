@@ -113,9 +113,11 @@ def append_parts(
         chain.refresh()
         check_expectations(chain, terms.expect)
         load = store_load(chain, parts())
+        # A file without rows is an empty batch, not an error.
         if not load.rows:
             return nothing(chain, None)
         _earlier_or_sound(chain, load, now, terms, load.next_version)
+        # No position: a batch in parts cannot be compared with a delivery event by event.
         receipt = _commit(chain, load, load.prepared(), now, terms)
         if receipt is not None:
             return receipt
@@ -154,6 +156,7 @@ def _commit(
                 vouch(chain, commit, data)
                 if publish(chain.storage, commit, data):
                     return receipt_of(chain.published(commit, data))
+        # Outside the turn: other writers commit while this batch's hashes are computed.
         prepared.make_quick()
         attempt += 1
         pause_after_lost_race(attempt)
@@ -235,6 +238,7 @@ def nothing(chain: Chain, position: Position | None, *, skipped: int = 0) -> Rec
 def _clock_problems(
     chain: Chain, batch: Incoming, recorded_at: pa.Array, now: int
 ) -> list[Problem]:
+    # A copied history is sorted, so its first and last instants bound all others.
     first, last = recorded_at[0].value, recorded_at[-1].value
     problems = []
     if chain.head and first < chain.head.commit.recorded_at:

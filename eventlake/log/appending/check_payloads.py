@@ -27,4 +27,5 @@ def payload_problems(chain: Chain, batch: Batch) -> list[Problem]:
 
 def hint_for(problems: Sequence[Problem]) -> str:
     """The hint for these problems."""
+    # Only duplicates: the caller need not correct anything, just leave rows out.
     return IN_THE_LAKE if all(problem.field == "id" for problem in problems) else _CORRECT

@@ -78,6 +78,7 @@ def drop_repeats(batch: Batch) -> Batch:
     """
     if batch.sequence is not None:
         raise _whole("the column 'sequence'")
+    # Only rows whose keys repeat are hashed; usually there are none.
     rows = rows_of(batch.keys, doubled(batch.sorted_keys))
     if not len(rows):
         return batch

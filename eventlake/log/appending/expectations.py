@@ -107,6 +107,7 @@ def _in_commit(chain: Chain, version: int, subject: str, *, subtree: bool) -> Ne
         return None
     newest = None
     for start, events in events_of(chain, [version], ["subject", "id"]):
+        # A commit found by a fingerprint may hold no event about the subject.
         subjects = events.column("subject").to_pylist()
         row = next(
             (

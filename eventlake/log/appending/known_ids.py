@@ -78,6 +78,7 @@ def known_events(
     # Fingerprints collide, so suspicious ids are compared with the stored ones.
     rows = rows_of(batch.keys, np.concatenate([one.keys for one in suspects]))
     pairs = batch.pairs(rows).with_columns(row=pl.Series(rows))
+    # A cell of a large tier spans several commits, so the suspects may include commits to come.
     versions = {
         version
         for one in suspects

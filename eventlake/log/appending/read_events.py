@@ -88,8 +88,8 @@ def place(problem: Problem) -> tuple[int, str]:
 def parts_of(events: Any) -> Callable[[], Iterator[pa.Table]] | None:
     """Return a function that reads a large Parquet file in parts, or None.
 
-    Every call starts at the beginning. None stands for anything but a Parquet file with more rows
-    than fit into one segment.
+    Every call starts at the beginning. It is None for anything but a Parquet file with more
+    rows than fit into one segment.
 
     Raises:
         InvalidInputError: The file is not readable.

@@ -111,6 +111,7 @@ class Writer:
             while group := self._gather():
                 self._commit(group)
                 with self._changed:
+                    # Only after the commit: events on their way still count against the limit.
                     self._pending -= sum(member.rows for member in group)
                     self._changed.notify_all()
         except BaseException as error:
@@ -127,6 +128,7 @@ class Writer:
         """The next group, in order of arrival; empty if the writer is closed and nothing waits."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
+            # The delay begins with the first batch, so no batch waits longer than it.
             deadline = time.monotonic() + self._max_delay
             while not self._closed and self._waiting_rows < self._max_events:
                 left = deadline - time.monotonic()

@@ -82,7 +82,7 @@ def check_claims(storage: Storage, placed: Sequence[SegmentInCommit], trust: Tru
     Raises:
         CorruptionError: A segment does not match its hash or its commit.
     """
-    new = [one for one, known in zip(placed, _believed(placed, trust), strict=True) if not known]
+    new = [one for one, known in zip(placed, _are_trusted(placed, trust), strict=True) if not known]
     if new:
         with task(
             "checking segments of other users", sum(segment.rows for _, segment in new)
@@ -101,15 +101,15 @@ def _unknown(
         for one, state in zip(placed, states, strict=True)
     ]
     changed = trust.ledger.unknown(one for one in files if one is not None)
-    believed = _believed(placed, trust)
+    trusted = _are_trusted(placed, trust)
     return [
         one
-        for one, file, known in zip(placed, files, believed, strict=True)
+        for one, file, known in zip(placed, files, trusted, strict=True)
         if file is None or file in changed or not known
     ]
 
 
-def _believed(placed: Sequence[SegmentInCommit], trust: Trust) -> list[bool]:
+def _are_trusted(placed: Sequence[SegmentInCommit], trust: Trust) -> list[bool]:
     """Whether the events of each segment are trusted to match their commit."""
     if trust.believes:
         return [True] * len(placed)

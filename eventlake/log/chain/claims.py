@@ -104,4 +104,4 @@ def _assigned_problems(table: pa.Table, start: int, last: int | None) -> Iterato
         # Compaction stores sequences as a column; readers that use it must get the real ones.
         expected = pa.array(np.arange(start, start + table.num_rows))
         if not table.column("sequence").combine_chunks().equals(expected):
-            yield "its sequences are not those at which it stands"
+            yield "its sequences do not match its position in the log"

@@ -42,6 +42,7 @@ def check_follows(commit: Commit, before: Entry | None, origin: str, path: str) 
         "origin": origin,
         "prev": before.commit_hash if before else None,
         "start": before.commit.stop if before else 0,
+        # Only a schema commit may change the schemas, and only a fence the fence.
         "schemas": commit.schemas
         if commit.kind == "schema"
         else before.commit.schemas
@@ -80,6 +81,7 @@ def check_follows(commit: Commit, before: Entry | None, origin: str, path: str) 
             )
             raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=path)
         last = stop
+    # The root must follow from the segments, or a commit could name events it does not have.
     frontier = before.commit.range if before else CompactRange.empty()
     for segment in appended:
         frontier = frontier.merge(segment.range)

@@ -157,6 +157,7 @@ class StoredKeys:
         # The directory has no checksum of its own, so its bounds are checked before they are used.
         if not all(section.data <= start <= stop <= section.stop for start, stop, _ in bounds):
             raise self._damaged("its directory is out of bounds")
+        # Two round trips in all, however many keys are looked up.
         found = self._parts([(start, stop) for start, stop, _ in bounds])
         if any(
             key_files.checksum(data) != crc for data, (_, _, crc) in zip(found, bounds, strict=True)
@@ -215,6 +216,7 @@ class KeyIndex:
 
     def stored(self, file: KeyFile, stop: int) -> StoredKeys:
         """A key file; kept for the next lookup."""
+        # A key file never changes, so what was read of it stays valid.
         if file.sha256 not in self._files:
             self._files[file.sha256] = StoredKeys(
                 self._storage, file, stop, self._rebuild, self._trust

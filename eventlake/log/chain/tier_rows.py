@@ -49,6 +49,7 @@ class TierRows:
 
     def keep(self, tiers: Sequence[Tier], table: pa.Table) -> None:
         """Keep the rows of the newest of ``tiers`` in memory; forget tiers that are not listed."""
+        # Only the newest tier will be merged soon; older ones are large and rarely needed.
         *older, newest = (tier.rows_sha256 for tier in tiers)
         self._kept = {sha256: self._kept[sha256] for sha256 in older if sha256 in self._kept} | {
             newest: table

@@ -82,6 +82,7 @@ def check_compacted(chain: "Chain", placed: Sequence[SegmentInCommit]) -> None:
 def compacted_statement(chain: "Chain", segment: Segment) -> bytes:
     """The statement that a segment agrees with the log up to the segment's last event."""
     manifest = chain.manifest()
+    # The hash of a commit covers all before it, so it identifies the log up to the last event.
     last = manifest.commits[manifest.version_of(segment.stop - 1)].commit_hash
     return statement(
         "compacted",

@@ -60,6 +60,7 @@ def fold(chain: Chain) -> None:
         return
     # A tier that this user's process derives is trusted, so what it is derived from is checked.
     check_keys(chain)
+    # The tiers are valid for every log that continues this one, whoever commits next.
     last = chain.head
     folded, stop, fence = chain.head.commit.recent.start, chain.next_version, chain.fence
     tiers = _tiers(chain, chain.head.commit)
@@ -104,6 +105,7 @@ def _tiers(chain: Chain, head: Commit) -> tuple[Tier, ...]:
 def _current(tables: Sequence[pa.Table]) -> pa.Table:
     """Join the rows of neighbouring runs of commits, without segments that were replaced since."""
     rows = manifest_rows.joined(tables)
+    # Without compactions, rows are just concatenated, which is much faster.
     if rows is not None:
         return rows
     manifest = Manifest([], [])

@@ -162,6 +162,7 @@ def _without_fence(chain: Chain, age: int, now: int, spared: list[Unneeded]) -> 
     and derived files are written again if they are needed. The log is made durable first, so that a
     power failure cannot undo the commit that made a segment unneeded.
     """
+    # A power failure could otherwise bring back a log that still names the deleted segments.
     chain.storage.sync(layout.LOG)
     for free, file in _old(chain, age, now):
         if free:
@@ -190,6 +191,7 @@ def _deleted(storage: Storage, files: Sequence[Unneeded]) -> Iterator[Unneeded]:
     with task("deleting", len(files)) as advance:
         for file in files:
             attempt = layout.attempt(file.path)
+            # Once an attempt: all its files share the decision, and giving up is a write.
             if attempt is not None and attempt not in deletable:
                 deletable[attempt] = storage.exists(f"{attempt}/{layout.REMOVED}") or give_up(
                     storage, attempt
@@ -208,7 +210,6 @@ def _unneeded(
     Each comes with whether it may be deleted without a fence.
     """
     # The segments that another user's compaction replaced are the only evidence against it.
-    # What a compaction by others replaced is all that could contradict it.
     current = chain.manifest().segments
     check_compacted(chain, current)
     check_claims(chain.storage, [one for one in current if one[0].kind == "compact"], chain.trust)
@@ -225,7 +226,7 @@ def _unneeded(
                     item.path,
                     item.size_bytes,
                     since,
-                    "a longer part of the event table stands for it",
+                    "a longer part of the event table replaces it",
                 ),
             )
         elif layout.is_temporary(item.path):
@@ -253,11 +254,7 @@ def _unneeded(
                 if version is None
                 else max(item.modified, modified.get(layout.commit_path(version), now))
             )
-            reason = (
-                "no commit names it"
-                if version is None
-                else f"since commit {version} others stand for it"
-            )
+            reason = "no commit names it" if version is None else f"replaced by commit {version}"
             compacted = version is not None and layout.segment_sha256(item.path) is not None
             yield compacted, Unneeded(item.path, item.size_bytes, since, reason)
 
@@ -298,6 +295,8 @@ def _dropped(chain: Chain) -> tuple[dict[str, int], set[str]]:
         for entry in chain.entries():
             commit = entry.commit
             named = set(derived_files(commit))
+            # The age of garbage counts from the commit that replaced it, not from when it was
+            # stored.
             dropped |= dict.fromkeys(derived - named, commit.version)
             derived = named
             if commit.kind == "compact":

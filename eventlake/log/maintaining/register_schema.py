@@ -167,6 +167,7 @@ def _check_history(chain: Chain, version: Version, start: int, upcasts: Upcasts)
     schema = version.schema
     everything = chain.segments(start, chain.watermark)
     check_claims(chain.storage, everything, chain.trust)
+    # Commits say which types a segment holds, so the others are not read.
     placed = [one for one in everything if schema.event_type in dict(one[1].types)]
     with task(f"checking {schema.event_type}", len(placed)) as advance:
         for one in placed:
