@@ -23,7 +23,7 @@ TABLE = pa.table(
 @pytest.mark.parametrize("most", [0, 1 << 30])
 @pytest.mark.parametrize("indices", [[3, 0, 2, 1], [0, None, 3], [], [2, 2, 2]])
 def test_rows_are_gathered_in_any_order_with_nulls(monkeypatch, most, indices):
-    monkeypatch.setattr(rows, "_MOST_BYTES", most)
+    monkeypatch.setattr(rows, "_MAX_COMBINED_BYTES", most)
     monkeypatch.setattr(rows, "_FEW_ROWS", 2)
     found = gathered(TABLE, pa.array(indices, pa.int64()))
     assert found.schema == TABLE.schema
@@ -43,7 +43,7 @@ def test_rows_are_chosen_in_order():
 
 @pytest.mark.parametrize("most", [0, 1 << 30])
 def test_text_is_narrowed_in_pieces(monkeypatch, most):
-    monkeypatch.setattr(rows, "_MOST_BYTES", most)
+    monkeypatch.setattr(rows, "_MAX_COMBINED_BYTES", most)
     column = narrow(pa.chunked_array([["a", "b", None], [], ["c" * 100]], pa.large_string()))
     assert (column.type, column.to_pylist()) == (pa.string(), ["a", "b", None, "c" * 100])
 
@@ -67,6 +67,6 @@ def test_an_event_table_is_the_same_by_either_way(monkeypatch):
         return lake.snapshot().table("t").collect().drop("recorded_at", "time")
 
     plain = made()
-    monkeypatch.setattr(rows, "_MOST_BYTES", 0)
+    monkeypatch.setattr(rows, "_MAX_COMBINED_BYTES", 0)
     monkeypatch.setattr(rows, "_FEW_ROWS", 7)
     assert made().equals(plain)
