@@ -1,4 +1,4 @@
-"""The lake: the verbs users type."""
+"""The lake: every operation that users call, with its full documentation."""
 
 import os
 import threading
@@ -75,18 +75,22 @@ def create(
     strict: bool = False,
     trust: str | None = None,
 ) -> "Lake":
-    """Makes an empty lake.
+    """Create an empty lake.
 
     Args:
-        uri: A new or empty folder, ``file://…``, or ``memory://`` for one that ends with the
-            process.
-        origin: Its name for ever, like ``bank.example/loans``; part of every checkpoint.
-        strict: Refuse events of types that have no registered schema, for ever.
-        trust: As of ``open``.
+        uri: A new or empty folder, ``file://…``, ``memory://`` for a lake that ends with the
+            process, a URI of an object store, or a ``Storage``.
+        origin: The lake's permanent name, like ``bank.example/loans``; part of every checkpoint.
+        strict: Permanently refuse events of types without a registered schema.
+        trust: See ``open``.
+
+    Returns:
+        The new lake, durably stored.
 
     Raises:
-        AlreadyExistsError: There is a lake already, or the folder holds other files.
-        InvalidInputError: ``origin`` or ``uri`` is not usable.
+        AlreadyExistsError: There is a lake already, or the folder has other files.
+        InvalidInputError: ``origin`` or ``uri`` is invalid.
+        StorageError: The store failed.
     """
     chain = create_chain(from_uri(uri), origin, _now(), strict=strict, trust=trust_of(trust))
     keep_reserve(chain.storage)
@@ -95,20 +99,21 @@ def create(
 
 @verb
 def open(uri: str | os.PathLike[str] | Storage, *, trust: str | None = None) -> "Lake":  # noqa: A001 - el.open reads well
-    """Opens an existing lake. Writes nothing there.
+    """Open an existing lake. Nothing is written to it.
 
     Args:
-        uri: What ``create`` takes.
-        trust: What is believed. ``own``: only what this user's processes wrote or checked;
-            everything else is checked, or derived again, at its first use, and remembered in the
-            user's cache folder. ``lake``: what the lake's writers stored, if its hash is the one it
-            is named by; for a lake that one team writes to. None for the environment variable
-            ``EVENTLAKE_TRUST``, or ``own``.
+        uri: As for ``create``.
+        trust: Whose derived files are trusted. ``own``: only those that this user's processes wrote
+            or checked; others are checked or derived again at their first use, and remembered in
+            the user's cache folder. ``lake``: those of all writers of the lake, if their hashes
+            match; for a lake that one team writes. Defaults to the environment variable
+            ``EVENTLAKE_TRUST``, else ``own``.
 
     Raises:
         NotFoundError: There is no lake.
-        UnsupportedFormatError: Written by a newer eventlake.
+        UnsupportedFormatError: It was written by a newer eventlake.
         CorruptionError: The log is damaged.
+        StorageError: The store failed.
     """
     return Lake(open_chain(from_uri(uri), trust_of(trust)))
 
@@ -119,7 +124,10 @@ def _now() -> int:
 
 @verbs
 class Lake:
-    """An append-only, hash-chained history of events. Made by ``create`` and ``open``; safe to share among threads."""
+    """An append-only, hash-chained history of events, and the datasets that were built from it.
+
+    Open one with ``create`` or ``open``. It can be shared among threads.
+    """
 
     def __init__(self, chain: Chain) -> None:
         if type(chain) is not Chain:
@@ -144,12 +152,15 @@ class Lake:
     def _executor(self, workers: int) -> Executor:
         if workers > 1 and not can_be_reopened(self._storage):
             kind = type(self._storage).__name__
-            message = f"workers={workers} opens the lake by its URI in other processes; that of a {kind} is only a name: {self.uri}"
+            message = (
+                f"workers={workers} opens the lake by its URI in other processes; "
+                f"that of a {kind} is only a name: {self.uri}"
+            )
             raise InvalidInputError(message, "build with workers=1.", workers=workers, storage=kind)
         return Processes(workers) if workers > 1 else InProcessExecutor()
 
     def __enter__(self) -> Self:
-        """A lake holds no connection; the block is for the eye."""
+        """Return the lake itself; it holds no connection."""
         return self
 
     def __exit__(
@@ -158,26 +169,26 @@ class Lake:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Nothing is held open, so nothing is closed."""
+        """Do nothing: a lake holds no connection."""
 
     @property
     def uri(self) -> str:
-        """Where it is."""
+        """The URI of the lake's storage."""
         return self._chain.storage.uri
 
     @property
     def trust(self) -> str:
-        """What is believed of it: ``own`` or ``lake``; see ``open``."""
+        """Whose derived files are trusted: ``own`` or ``lake``; see ``open``."""
         return self._chain.trust.name
 
     @property
     def origin(self) -> str:
-        """Its name."""
+        """The lake's permanent name."""
         return self._chain.origin
 
     @property
     def watermark(self) -> int:
-        """Number of events at the head, other writers' included."""
+        """Number of events at the head, including those of other writers."""
         with self._lock:
             self._chain.refresh()
             return self._chain.watermark
@@ -196,41 +207,41 @@ class Lake:
         expect: Iterable[Expectation] = (),
         duplicates: str = REFUSE,
     ) -> Receipt:
-        """Appends a batch of events, whole or not at all. On return it is durable.
+        """Append a batch of events atomically. On return it is durable.
 
         Args:
             events: An iterable of dicts, a Polars, pandas or Arrow table, anything with
                 ``__arrow_c_stream__``, the path of an NDJSON or Parquet file, or the bytes of
                 NDJSON. Attributes: ``id``, ``source``, ``type`` (required text), ``subject``,
-                ``time`` (with a zone), ``data`` (JSON text as given, or a Python value in a dict)
-                and the rest of ``docs/reference/format.md``. A column ``recorded_at`` makes it a copied
-                history: non-decreasing, not before the head's. A Parquet file of more than a
-                million events is read and stored part by part, unless it has a position or
+                ``time`` (an instant with a time zone; null means the time of recording), ``data``
+                (JSON text, kept as given, or a Python value in a dict), and the others of
+                ``docs/reference/format.md``. With a column ``recorded_at`` the batch is a copied
+                history: its instants must not decrease, nor precede the head's. A Parquet file of
+                more than a million events is stored part by part, unless it has a position or
                 ``skip_identical``.
-            producer: The name of the stream the batch is a part of. A batch of a producer can be
-                sent again after a failure: if it is in the lake, its first receipt comes back and
-                nothing is appended.
-            position: Where the batch stands in that stream: the position before plus one; the first
-                may be any.
-            expect: What must hold of the history that the batch follows, from ``el.pristine``,
-                ``el.populated``, ``el.on_event`` and ``el.at_watermark``; checked at the commit, so
-                that no other writer can come between.
-            duplicates: ``refuse`` an event whose ``(source, id)`` is known; or ``skip_identical``:
-                leave it out where it is the same event to the last byte, and refuse it where it is
-                another one.
+            producer: The name of the stream to which the batch belongs. A producer can send a batch
+                again after a failure: if the lake has it, the first receipt is returned and nothing
+                is appended.
+            position: The batch's position in that stream: the previous one plus one. The first
+                position is free.
+            expect: Conditions on the history that precedes the batch, from ``el.pristine``,
+                ``el.populated``, ``el.on_event`` and ``el.at_watermark``. They are checked
+                atomically with the commit.
+            duplicates: What to do with an event whose ``(source, id)`` is already stored.
+                ``refuse`` refuses the batch. ``skip_identical`` skips the event if it is stored
+                byte-identically, and refuses the batch otherwise.
 
         Returns:
-            Where the events stand and which history they made. An empty batch is a no-op: ``start
-            == stop``.
+            The receipt: the half-open range ``[start, stop)`` of sequences, and the checkpoint of
+            the resulting history. An empty batch changes nothing: ``start == stop``.
 
         Raises:
-            InvalidEventsError: Rules are broken; every problem is listed by row and field, nothing
-                was appended.
-            InvalidInputError: ``events`` is nothing that holds events.
-            ConflictError: What was expected does not hold; a column ``sequence`` names other
-                sequences than the next ones; or the position is another batch's, leaves a gap or
-                steps back.
-            CommitUnknownError: The store failed while the commit was published.
+            InvalidEventsError: Events break the rules; every problem is listed by row and field.
+                Nothing was appended.
+            InvalidInputError: ``events`` is of an unsupported type.
+            ConflictError: An expectation does not hold, a column ``sequence`` does not continue
+                the history, or the position is taken, leaves a gap or goes back.
+            CommitUnknownError: The store failed while the commit was published; call ``resolve``.
             StorageError: The store failed before that; nothing was appended.
         """
         at = Position.of(producer, position)
@@ -239,7 +250,7 @@ class Lake:
         terms = Terms(at, check_kinds(expect), skip)
         parts = None if skip or at else parts_of(events)
         if parts is not None:
-            # It takes long, and other threads go on meanwhile.
+            # Storing many parts takes long: a chain of its own leaves other threads unblocked.
             chain = open_chain(self._storage, self._chain.trust)
             receipt = append_parts(chain, parts, _now(), terms)
             keep_folded(chain)
@@ -251,21 +262,21 @@ class Lake:
         return receipt
 
     def check(self, events: Any) -> list[Problem]:
-        """Says what ``append`` would refuse of a batch, and appends nothing.
+        """List the problems for which ``append`` would refuse a batch, without appending it.
 
-        That is: what breaks the event rules or a registered schema, ids that are known, corrections
-        of nothing, instants before the head's.
+        Problems are violations of the event rules or a registered schema, known ids, corrections of
+        unknown events, and instants before the head's.
 
         Args:
-            events: What ``append`` takes.
+            events: As for ``append``.
 
         Returns:
-            Every problem, by row and field; empty where there is none.
+            Every problem, by row and field; empty if there is none.
 
         Raises:
-            InvalidInputError: ``events`` is nothing that holds events.
+            InvalidInputError: ``events`` is of an unsupported type.
         """
-        # A batch that may still lose rows is not encoded.
+        # With ``drop_repeats`` the batch is not encoded, which a mere check does not need.
         try:
             batch = checked_batch(events, drop_repeats=lambda batch: batch)
         except InvalidEventsError as error:
@@ -275,25 +286,30 @@ class Lake:
             return problems_of(self._chain, batch, _now())
 
     def next_position(self, producer: str) -> int | None:
-        """The position that a producer's next batch must have; None for one that has appended nothing and may begin anywhere."""
+        """The position of a producer's next batch; None if it may start anywhere.
+
+        A producer that has appended nothing may start anywhere.
+        """
         with self._lock:
             self._chain.refresh()
-            producer.encode()  # half a character is told as such
+            producer.encode()  # a lone surrogate is reported as such
             return next_position(self._chain, Position(producer, 0).producer)
 
     def writer(
         self, *, max_delay: float = 0.002, max_events: int = 10_000, max_pending: int = 100_000
     ) -> Writer:
-        """A writer whose commits many threads share: for services that append single events at a high rate.
+        """A writer that commits the batches of many threads together (group commit).
+
+        For services that append single events at a high rate.
 
             with lake.writer() as writer:
                 future = writer.append([event])        # from any thread
                 receipt = future.result()              # durable now
 
         Args:
-            max_delay: Seconds a batch may wait for others.
-            max_events: Events at which a group is committed at once.
-            max_pending: Events that may wait; above it ``append`` blocks.
+            max_delay: Maximum seconds that a batch waits for others.
+            max_events: Number of waiting events at which a group is committed immediately.
+            max_pending: Number of waiting events above which ``append`` blocks.
         """
 
         def commit(members: Sequence[Member]) -> None:
@@ -304,45 +320,44 @@ class Lake:
         return Writer(commit, max_delay, max_events, max_pending)
 
     def resolve(self, commit_id: str) -> Receipt | None:
-        """Settles a commit whose outcome was unknown.
+        """Find out whether a commit of unknown outcome is in the log, and make that final.
 
         Args:
             commit_id: From the ``facts`` of a ``CommitUnknownError``.
 
         Returns:
-            The receipt of the commit where it is in the log; None where it is not, and then it
-            never will be: a fence takes the number that a delayed write could still have reached.
+            The receipt if the commit is in the log. None if it is not; then it never will be, for a
+            fence takes the number that a delayed write could still have reached.
 
         Raises:
-            CommitUnknownError: The store still does not answer; ask again.
+            CommitUnknownError: The store still does not answer; call again later.
             StorageError: The store failed.
-            InvalidInputError: Not a commit id.
+            InvalidInputError: It is not a commit id.
         """
         with self._lock:
             return resolve_commit(self._chain, commit_id)
 
     def clock(self) -> Clock:
-        """How the newest commit's ``recorded_at`` compares with this machine's clock."""
+        """Compare the newest commit's ``recorded_at`` with this machine's clock."""
         with self._lock:
             return clock_of(self._chain, _now())
 
     def accept_clock(self, version: int) -> Entry:
-        """Lets a lake go on whose newest commits were recorded by a clock that ran ahead; a fence in the log records it.
+        """Allow appends although the newest commits were recorded by a clock that ran ahead.
 
-        Without it, no append is at an instant more than five minutes ahead of the writer's clock.
-        With it, every writer goes on at the instant of commit ``version`` until real time has
-        passed that: ``recorded_at`` says for those events that they were recorded then.
+        Normally an append is refused if the head's ``recorded_at`` is more than five minutes ahead
+        of the writer's clock. After this call every writer records at the instant of commit
+        ``version`` until real time has passed it. A fence in the log records the decision.
 
         Args:
-            version: The commit that the refusal named: the first one with the head's
-                ``recorded_at``.
+            version: The commit that the refusal names: the first with the head's ``recorded_at``.
 
         Returns:
-            The fence, or the commit that was the head if it was accepted before.
+            The fence, or the head if its clock was accepted before.
 
         Raises:
-            InvalidInputError: The head is not ahead of this machine's clock, or has the clock of
-                another commit.
+            InvalidInputError: The head is not ahead of this machine's clock, or its clock is that
+                of another commit.
             NotFoundError: The lake is empty.
             CommitUnknownError: The store failed while the fence was published.
         """
@@ -352,33 +367,33 @@ class Lake:
     def register(
         self, event_type: str, schema: Any, *, upcast: Mapping[str, str] | None = None
     ) -> Version:
-        """Gives an event type a schema: its payloads become columns, and what does not fit is refused at append from now on.
+        """Register a schema for an event type.
 
-        The lake's events of that type are checked first; all of them must fit. A type that has a
-        schema gets a new version, which must accept whatever the one before accepts: new fields
-        that are not required, more digits, more enum values. For any other change ``upcast`` says
-        how older payloads are read with it; what is stored stays as it is. Registering the newest
-        version again changes nothing.
+        Its payloads become typed columns, and ``append`` refuses payloads that do not fit. Stored
+        events of the type must fit too. If the type has a schema, this is a new version, which
+        must accept all that the previous one accepts: it may add optional fields, digits and enum
+        values. For any other change ``upcast`` says how to read older payloads; stored bytes never
+        change. Registering the newest version again changes nothing.
 
         Args:
-            event_type: Such as ``payment.received``; the name of its table in SQL.
+            event_type: Such as ``payment.received``; also the name of its table in SQL.
             schema: A JSON Schema of the payload as a dict, a ``pandera.polars`` schema or model, or
-                a pyarrow schema. A field may be absent or null unless it is required; then it is
-                neither.
-            upcast: For fields of the new schema, a SQL expression (DuckDB) over the fields of the
-                version before, such as ``{"amount": "CAST(cents AS DECIMAL(18, 2)) * 0.01"}``.
-                Fields without one are read from the old field of that name. It is recorded, part of
-                the ``schema_hash``, and must give the same for ever: no clock, no randomness, no
+                a pyarrow schema. An optional field may be absent or null, which are read alike; a
+                required field may not.
+            upcast: For fields of the new schema, a DuckDB expression over the fields of the
+                previous version, such as ``{"amount": "CAST(cents AS DECIMAL(18, 2)) * 0.01"}``.
+                Other fields are read from the old field of the same name. Expressions are recorded
+                and part of the ``schema_hash``. They must be deterministic: no clock, randomness or
                 subquery, and no DOUBLE on the way to an exact type.
 
         Returns:
             The version, numbered from 1, with its ``schema_hash``.
 
         Raises:
-            InvalidInputError: The schema says what cannot be kept exactly, or cannot follow the
-                version before; or an expression is not allowed.
-            SchemaMismatchError: Events of the lake do not fit, or their upcast fails; they are
-                named by sequence. Nothing was registered.
+            InvalidInputError: The schema cannot be kept exactly or cannot follow the previous
+                version, or an expression is not allowed.
+            SchemaMismatchError: Stored events do not fit or their upcast fails; they are named by
+                sequence. Nothing was registered.
             CommitUnknownError: The store failed while the commit was published.
         """
         described = schema_of(event_type, schema)
@@ -386,17 +401,18 @@ class Lake:
             return register(self._chain, described, upcast, payloads)
 
     def infer_schema(self, event_type: str, at: At = None) -> Proposal:
-        """Proposes a schema for an event type from its payloads, with a reason for every field. Registers nothing.
+        """Propose a schema for an event type from its payloads, without registering it.
 
-        At most 100,000 payloads are looked at, evenly spread. Numbers with a fraction come out as
-        decimals with the digits that were seen.
+        At most 100,000 payloads are read, evenly spread. Numbers with a fraction become decimals
+        with the digits that occur.
 
         Args:
-            event_type: One that the history has.
-            at: What ``snapshot`` takes; None for the head.
+            event_type: A type of which the history has events.
+            at: As for ``snapshot``; defaults to the head.
 
         Returns:
-            The proposal; ``.json_schema()`` to edit it, ``.schema`` for ``register``.
+            The proposal, with a reason for every field. ``.json_schema()`` is meant for editing,
+            ``.schema`` for ``register``.
 
         Raises:
             NotFoundError: The history has no such event.
@@ -404,10 +420,14 @@ class Lake:
         return infer_schema(self.snapshot(at), event_type)
 
     def schema(self, event_type: str, version: int | None = None) -> Version:
-        """The registered schema of an event type, the newest version for None.
+        """The registered schema of an event type.
+
+        Args:
+            event_type: The type.
+            version: Numbered from 1; defaults to the newest.
 
         Raises:
-            NotFoundError: It has none, or no such version.
+            NotFoundError: The type has no schema, or no such version.
         """
         with self._lock:
             self._chain.refresh()
@@ -420,17 +440,17 @@ class Lake:
             return dict(self._chain.catalogue().types)
 
     def snapshot(self, at: At = None) -> Snapshot:
-        """A read-only view that never changes.
+        """A read-only view of a history, which never changes.
 
         Args:
-            at: None for the head; a watermark; an aware datetime or RFC 3339 text (events with
-                ``recorded_at <`` it); a checkpoint or its text; the hash, or a prefix of at least 6
-                digits, of a commit or of a dataset manifest.
+            at: A watermark (number of events); an aware datetime or RFC 3339 text (events with
+                ``recorded_at`` strictly before it); a checkpoint or its text; or the hash of a
+                commit or dataset manifest, or at least 6 hex digits of it. Defaults to the head.
 
         Raises:
-            NotFoundError: No such watermark or hash.
-            InvalidInputError: ``at`` is none of these, or fits several.
-            ConflictError: An instant that the lake has not moved past.
+            NotFoundError: There is no such watermark or hash.
+            InvalidInputError: ``at`` is none of these, or fits several histories.
+            ConflictError: ``at`` is an instant that later appends could still precede.
             CorruptionError: The history is not the one that the checkpoint names.
         """
         with self._lock:
@@ -440,22 +460,22 @@ class Lake:
     def follow(
         self, after: int = 0, *, poll_seconds: float = 0.2, timeout_seconds: float | None = None
     ) -> Iterator[pl.DataFrame]:
-        """Yields events in sequence order, those there are and then those that are appended, by whichever process.
+        """Yield stored events in sequence order, then new ones as any process appends them.
 
-        A consumer that remembers ``frame["sequence"][-1] + 1`` of the last frame it has dealt with
-        goes on from there, missing none and seeing none twice.
+        A consumer that stores ``frame["sequence"][-1] + 1`` after each frame and passes it as
+        ``after`` misses no event and sees none twice.
 
         Args:
-            after: The first sequence wanted: the number of events already dealt with.
-            poll_seconds: Pause between two looks at the log while there is nothing new.
-            timeout_seconds: End when nothing new has come for so long; None to wait for ever.
+            after: The first sequence to yield, that is, the number of events already processed.
+            poll_seconds: Seconds between two looks at the log if there is nothing new.
+            timeout_seconds: Seconds without a new event after which to stop; None waits for ever.
 
         Yields:
-            Frames of at most 100,000 events with the columns of ``Snapshot.scan``; never an empty
-            one.
+            Non-empty frames of at most 100,000 events, with the columns of ``Snapshot.scan``.
 
         Raises:
-            InvalidInputError: The lake is shorter than ``after``, or a pause is not a pause.
+            InvalidInputError: The lake is shorter than ``after``, or a number of seconds is
+                invalid.
             CorruptionError: A segment is damaged.
         """
         return follow(self.snapshot, after, poll_seconds, timeout_seconds)
@@ -469,26 +489,32 @@ class Lake:
     def verify(
         self, *, deep: bool = False, against: Checkpoint | str | None = None, trust: bool = False
     ) -> Report:
-        """Re-hashes what is stored and says what is damaged, missing, truncated or foreign.
+        """Re-hash stored files and report what is damaged, missing, truncated or foreign.
 
         Args:
-            deep: Also decode every segment, hash every event again, read every payload under its
-                schema, and make again what is derived: keys, event tables, and datasets, one after
-                the other. A dataset that cannot be made again here is among the report's
-                ``unproven``, with the reason.
-            against: A checkpoint kept elsewhere, or its text; the history must extend it. Only with
-                one can a lost newest commit be noticed.
-            trust: With ``deep``, run the Python that is archived with datasets; SQL and features
+            deep: Also decode every segment, hash every event, read every payload under its schema,
+                and derive keys, event tables and datasets again. A dataset that cannot be
+                reproduced here is listed in the report's ``unproven``, with the reason.
+            against: A checkpoint that was kept elsewhere, or its text; the history must extend it.
+                Without one, the loss of the newest commits cannot be detected.
+            trust: With ``deep``, run the Python that is archived with datasets. SQL and features
                 need no trust.
 
+        Returns:
+            The report. Damage is reported, not raised.
+
         Raises:
-            InvalidInputError: ``trust`` without ``deep``.
+            InvalidInputError: ``trust`` is given without ``deep``.
         """
         checkpoint = Checkpoint.parse(against) if isinstance(against, str) else against
         return verify_lake(self._chain.storage, deep=deep, against=checkpoint, trust=trust)
 
     def prove_inclusion(self, sequence: int, at: At = None) -> InclusionProof:
-        """A proof that the event at ``sequence`` stands in the history ``at`` names; checking it needs no lake.
+        """A proof that a history has an event at a sequence. Checking it needs no lake.
+
+        Args:
+            sequence: The 0-based sequence of the event.
+            at: As for ``snapshot``; defaults to the head.
 
         Raises:
             InvalidInputError: The history has no such sequence.
@@ -497,39 +523,43 @@ class Lake:
         return self.snapshot(at).read(lambda history: prove_inclusion(history, sequence))
 
     def prove_consistency(self, old: Checkpoint | str, at: At = None) -> ConsistencyProof:
-        """A proof that the history ``at`` names extends the one of an earlier checkpoint; checking it needs no lake.
+        """A proof that a history extends that of an earlier checkpoint. Checking it needs no lake.
+
+        Args:
+            old: The earlier checkpoint, or its text.
+            at: As for ``snapshot``; defaults to the head.
 
         Raises:
             CorruptionError: This lake has another history at that watermark.
-            InvalidInputError: ``old`` is no checkpoint, or longer than the history.
-            NotFoundError: ``old`` is another lake's, or longer than this one.
+            InvalidInputError: ``old`` is not a checkpoint, or is longer than the history.
+            NotFoundError: ``old`` belongs to another lake, or is longer than this one.
         """
         checkpoint = Checkpoint.parse(old) if isinstance(old, str) else old
         self.snapshot(checkpoint)
         return self.snapshot(at).read(lambda history: prove_consistency(history, checkpoint))
 
     def compact(self, *, target_bytes: int = TARGET_BYTES) -> Compaction:
-        """Merges small neighbouring segments, while others write and read. Root, watermarks and datasets stay as they are.
+        """Merge small neighbouring segments, while others write and read.
 
-        Nothing is deleted: snapshots go on reading the old segments until ``gc`` collects them.
+        Root, watermarks and datasets do not change. Nothing is deleted: snapshots read the old
+        segments until ``gc`` deletes them.
 
         Args:
-            target_bytes: How large the merged segments should become; those of half that size are
-                left alone.
+            target_bytes: Target size of the merged segments; those of half that size are kept.
 
         Raises:
             CorruptionError: A segment is damaged.
-            StorageError: The store failed; what was merged before stays merged.
+            StorageError: The store failed; segments that were merged before stay merged.
         """
         return compact(open_chain(self._storage, self._chain.trust), target_bytes)
 
     def gc(self, *, older_than: timedelta = OLDER_THAN, dry_run: bool = True) -> Garbage:
-        """Says which files nobody needs any more, and deletes them if asked: compacted segments, what interrupted writes left.
+        """List or delete unused files: compacted segments, and what interrupted writes left.
 
         Args:
-            older_than: Only files that have been unneeded for longer. A build that takes longer
-                than this may lose its unpublished parts.
-            dry_run: Only say; with False, delete.
+            older_than: Minimum time since a file became unused. It should exceed the duration of
+                the longest build, which may otherwise lose its unpublished files.
+            dry_run: Only list the files; pass False to delete them.
 
         Raises:
             InvalidInputError: ``older_than`` is negative.
@@ -555,42 +585,46 @@ class Lake:
         buckets: int | None = None,
         incremental: bool = True,
     ) -> Dataset:
-        """Makes a dataset from a projection at a pinned history and publishes it, whole or not at all.
+        """Build a dataset from a projection at a pinned history, and publish it atomically.
+
+        A recipe is computed once: if it was built before, that dataset is reused; if another
+        process builds it now, this call waits. (Not so at the level ``unproven``.)
 
         Args:
             projection: From ``Projection.sql``, the decorator ``projection``, a ``FeatureSet``, or
                 a dataset definition.
-            at: What ``snapshot`` takes; None for the head.
-            spine: Rows to look features up for, as a Polars, pandas or Arrow table, or made of
-                events by ``el.spine.on`` and ``el.spine.month_ends``; archived with the dataset.
-            engine: ``duckdb`` or ``polars``; None for the projection's own. Features run on both,
+            at: As for ``snapshot``; defaults to the head.
+            spine: The rows for which features are computed, with an entity and a cutoff column
+                (an instant with a time zone): a Polars, pandas or Arrow table, or an event spine
+                from ``el.spine.on`` or ``el.spine.month_ends``. Archived with the dataset.
+            engine: ``duckdb`` or ``polars``; defaults to the projection's. Features run on both,
                 with the same rows.
-            parameters: Values for declared parameters.
-            locked: Build a definition at the checkpoint its ``dataset.lock`` pins, and publish only
-                what the lock's content hash names.
-            check: ``"perturb"`` to build once more under other threads, memory limit and order of
-                rows, and to publish only if the rows are the same.
-            workers: Processes that share the work of declared features, or of a projection that is
-                declared ``by=`` an entity.
-            buckets: Into how many buckets its entities are put, each done and kept for itself; None
-                for four for each of several workers.
-            incremental: Whether these may begin from an earlier build of themselves: only what may
-                have changed is computed, the rows are the same. Not with ``force``.
-            force: Build even what the same recipe has built before, and compare; a stored dataset
-                that is damaged is stored anew.
+            parameters: Values of declared parameters.
+            locked: Build a definition at the checkpoint in its ``dataset.lock``, and publish only
+                if the content hash is that of the lock.
+            check: ``"perturb"`` builds a second time with other threads, memory limit and order of
+                rows, and publishes only if the rows are the same.
+            force: Build even if the recipe was built before, and compare. A damaged dataset is
+                stored again.
+            workers: Number of processes for declared features, or for a projection that is declared
+                ``by=`` an entity.
+            buckets: Number of buckets of entities. Each is computed and kept on its own, so an
+                interrupted build resumes. Defaults to four per worker, or none with one worker.
+            incremental: Reuse the rows of an earlier build of declared features or ``by=``
+                projections, and recompute only what may have changed. The rows are the same.
+                Ignored with ``force``.
 
         Returns:
-            The published dataset. The same recipe is not computed twice, by whichever process: what
-            it made is found again, and who asks while another one builds it waits. That is not for
-            datasets of the level ``unproven``.
+            The published dataset; ``Dataset.computed`` says whether its rows were computed now.
 
         Raises:
-            NotIdenticalError: With ``locked``, the rows are not the pinned ones; with ``check``,
-                they are others under other circumstances: which columns, which rows, and what made
-                the difference; with ``force``, they are others than before.
+            NotIdenticalError: The rows are not those of the lock (``locked``), of an earlier build
+                (``force``), or of the second run (``check``). Nothing was published.
             InvalidProjectionError: The projection cannot be built as declared.
             SchemaMismatchError: The rows break the declared schema; nothing was published.
+            InvalidInputError: An argument is invalid.
             CorruptionError: A segment of the history is damaged.
+            StorageError: The store or a worker failed.
         """
         return dataset_verbs.build_dataset(
             self._handle,
@@ -609,133 +643,143 @@ class Lake:
         )
 
     def reproduce(self, hash_prefix: str, *, trust: bool = False) -> Reproduction:
-        """Makes a dataset again from its manifest hash, from scratch, and compares.
+        """Compute a dataset again from scratch, and compare it with the stored one.
 
         Args:
             hash_prefix: A tag, or at least 6 hex digits of the ``manifest_hash``.
-            trust: Run the Python that is archived with the dataset; SQL needs no trust.
+            trust: Run the Python that is archived with the dataset. SQL needs no trust.
+
+        Returns:
+            Whether the content hash is the same, and if not, what differs and why.
 
         Raises:
-            NotFoundError: No such dataset.
-            InvalidInputError: The prefix fits several, or Python without ``trust``.
-            CorruptionError: The history, or the archived source or spine, is not what the manifest
-                names; the file is named.
+            NotFoundError: There is no such dataset.
+            InvalidInputError: The prefix fits several datasets, or it is a Python projection and
+                ``trust`` is false.
+            CorruptionError: The history, the archived source or the spine is not what the manifest
+                names; the message names the file.
         """
         return dataset_verbs.reproduce_dataset(self._handle, hash_prefix, trust=trust)
 
     def diff(self, a: str, b: str) -> DatasetDiff:
-        """Says what lies between two datasets: history, recipe, code, schema, and rows by key.
+        """Compare two datasets: history, recipe, code, schema, and rows by key.
 
-        Rows are not read where their content hashes agree, and else as a stream, at most a part of
-        each dataset in memory. Null equals null, and doubles are compared by their bits, all NaN
-        being one. Columns of different types are not compared, and neither are rows whose keys
-        differ in name, order or type, or that were given back.
+        Rows are read only if the content hashes differ, and then as a stream with one part of each
+        dataset in memory. Null equals null; doubles are compared by their bits, with all NaN equal.
+        Columns of different types are not compared. Rows are not compared if the keys differ in
+        name, order or type, or if they were pruned.
 
         Args:
-            a: The first dataset, as ``dataset`` takes it.
-            b: The second; what only it has counts as added.
+            a: The first dataset, as for ``dataset``.
+            b: The second dataset; rows that only it has count as added.
 
         Raises:
-            NotFoundError: No such dataset.
-            InvalidInputError: A prefix fits several.
-            CorruptionError: A stored file that must be read is missing or not what was written.
+            NotFoundError: There is no such dataset.
+            InvalidInputError: A prefix fits several datasets.
+            CorruptionError: A stored file is missing or changed.
         """
         return dataset_verbs.diff_datasets(self._handle, a, b)
 
     def explain(self, hash_prefix: str, key: Any, column: str | None = None) -> Explanation:
-        """The events behind a row of a dataset, or behind one value of it: those without which it would be another.
+        """Find the events behind a row of a dataset, or behind one of its values.
+
+        An event is behind a value if the value would change without it. For declared features it
+        is an event inside the window.
 
         Args:
             hash_prefix: A tag, or at least 6 hex digits of a hash.
-            key: The value of the dataset's key column, a tuple of several, or a dict of the values
-                of any columns that one row alone has; text stands for a value of any type.
-            column: Whose value is asked about; None for the whole row.
+            key: The value of the key column, a tuple for several key columns, or a dict of columns
+                and values that identify one row. Text can stand for a value of any type.
+            column: The column to explain; defaults to the whole row.
 
         Raises:
-            NotFoundError: No such dataset, or no such row.
-            InvalidInputError: There is no such column, or it cannot be told which events a row was
-                made of.
-            CorruptionError: The history does not make the stored row again.
+            NotFoundError: There is no such dataset, or no such row.
+            InvalidInputError: There is no such column, or the projection cannot be explained: it
+                is Python, not exact, or its rows do not depend on one entity each.
+            CorruptionError: The history does not make the stored row.
         """
         return dataset_verbs.explain_row(self._handle, hash_prefix, key, column)
 
     def record_predictions(
         self, dataset: Dataset, frame: Any, *, model: str | bytes | os.PathLike[str]
     ) -> Receipt:
-        """Appends what a model said of a dataset's rows, as events of the type ``prediction.made`` that name dataset, row and model.
+        """Append a model's predictions for a dataset's rows as events of type ``prediction.made``.
 
-        A prediction of the same dataset, row and model is one event: recording it again changes
-        nothing, recording another value is refused. Its subject is the row's entity, where one is
-        declared; its time is when it is recorded.
+        Each event names dataset, row and model, which together identify it: recording the same
+        value again changes nothing, another value is refused. Its subject is the row's entity, if
+        one is declared; its time is the time of recording.
 
         Args:
-            dataset: That the model was given.
+            dataset: The dataset that the model was applied to.
             frame: The dataset's key columns and ``prediction``, a finite number; as a Polars,
                 pandas or Arrow table.
-            model: What names the model: its digest or name as text, or its bytes or the path of its
+            model: Identifies the model: its digest or name as text, or its bytes or the path of its
                 file, which are hashed with SHA-256.
 
         Returns:
-            Where the events stand.
+            The receipt of the append.
 
         Raises:
-            InvalidInputError: A column is missing, a key is not the dataset's, a prediction is no
-                finite number.
-            InvalidEventsError: Something else was recorded for the same dataset, row and model.
+            InvalidInputError: A column is missing, a key is not in the dataset, or a prediction is
+                not a finite number.
+            InvalidEventsError: Another value was recorded for the same dataset, row and model.
         """
         return dataset_verbs.record_predictions(self._handle, dataset, frame, model=model)
 
     def explain_prediction(self, event_id: str, column: str | None = None) -> PredictionExplanation:
-        """What a recorded prediction was made of: the row of its dataset, and the events behind it, as they were then.
+        """Explain a recorded prediction: the row of its dataset, and the events behind it.
 
         Args:
-            event_id: Of the prediction.
-            column: The feature that is asked about; None for the whole row.
+            event_id: The ``id`` of the prediction event.
+            column: The feature to explain; defaults to the whole row.
 
         Raises:
-            NotFoundError: There is no such prediction, or its dataset is gone.
-            InvalidInputError: It cannot be told which events a row was made of.
+            NotFoundError: There is no such prediction, or its dataset was removed.
+            InvalidInputError: The dataset's projection cannot be explained; see ``explain``.
         """
         return dataset_verbs.explain_prediction(self._handle, event_id, column)
 
     def dataset(self, hash_prefix: str) -> Dataset:
-        """A published dataset by its tag, by at least 6 hex digits of its ``manifest_hash``, else its recipe or content hash, or by name.
+        """Open a published dataset by tag, hash or name.
 
-        A name means the dataset of that name with the highest watermark.
+        Args:
+            hash_prefix: A tag; or at least 6 hex digits of a manifest hash, else of a recipe or
+                content hash; or a name, for the dataset of that name with the highest watermark.
 
         Raises:
-            NotFoundError: No such dataset.
-            InvalidInputError: The prefix fits several.
+            NotFoundError: There is no such dataset.
+            InvalidInputError: The prefix fits several datasets.
             CorruptionError: Its manifest is damaged.
         """
         return dataset_verbs.dataset(self._handle, hash_prefix)
 
     def datasets(self, hash_prefix: str | None = None) -> list[Dataset]:
-        """The published datasets, by name, then by watermark. A damaged one is left out with a warning; ``verify`` says more.
+        """List the published datasets, ordered by name, then by watermark.
+
+        Damaged ones are left out with a warning; ``verify`` has the details.
 
         Args:
-            hash_prefix: Only those whose manifest, recipe or content hash begins with it; None for
-                all.
+            hash_prefix: The beginning of a manifest, recipe or content hash; defaults to all.
         """
         return dataset_verbs.datasets(self._handle, hash_prefix)
 
     def tag(self, reference: str, name: str) -> None:
-        """Gives a dataset a name, such as ``model-2025-q3``, by which it is found; retention leaves its rows alone.
+        """Tag a dataset, for example as ``model-2025-q3``. ``prune`` keeps tagged datasets.
 
         Args:
-            reference: A hash, another tag or a dataset's name, as ``dataset`` takes.
-            name: At most 100 letters, digits, ``.``, ``_`` and ``-``; nothing that looks like a
-                hash. A tag is never moved.
+            reference: A hash, another tag or a dataset's name, as for ``dataset``.
+            name: At most 100 letters, digits, ``.``, ``_`` and ``-``; must not look like a hash.
+                A tag is never moved.
 
         Raises:
-            AlreadyExistsError: Another dataset has the name.
-            InvalidInputError: It is no name.
-            NotFoundError: No such dataset.
+            AlreadyExistsError: Another dataset has this tag.
+            InvalidInputError: The name is invalid.
+            NotFoundError: There is no such dataset.
         """
         dataset_verbs.tag(self._handle, reference, name)
 
     def untag(self, name: str) -> None:
-        """Takes a name away. The dataset stays.
+        """Delete a tag. The dataset stays.
 
         Raises:
             NotFoundError: There is no such tag.
@@ -743,7 +787,7 @@ class Lake:
         dataset_verbs.untag(self._handle, name)
 
     def tags(self) -> dict[str, str]:
-        """The manifest hash by tag. ``lock-…`` are those that a ``dataset.lock`` named when it was written."""
+        """The manifest hash by tag. Tags ``lock-…`` are written for a ``dataset.lock``."""
         return dataset_verbs.tags(self._handle)
 
     def prune(
@@ -754,19 +798,18 @@ class Lake:
         datasets: bool = False,
         dry_run: bool = True,
     ) -> Garbage:
-        """Says which datasets' rows could be given back, and deletes them if asked; never those that a tag or a lock names.
+        """List or delete the rows of old datasets, never those that a tag or a lock names.
 
-        Manifest, source, spine and provenance stay: ``reproduce`` makes the rows again, and
-        building the recipe stores them again. With ``datasets`` they go too, as by
-        ``remove_dataset``.
+        Manifest, source, spine and provenance stay: ``reproduce`` computes the rows again, and a
+        build stores them again. With ``datasets`` they are deleted too, as by ``remove_dataset``.
 
         Args:
-            older_than: Only rows that were built longer ago.
-            keep_last: How many datasets of each name keep their rows in any case, those of the
-                highest watermarks.
-            datasets: Remove the datasets themselves, those whose rows were given back before too;
-                not those that predictions name.
-            dry_run: Only say; with False, delete.
+            older_than: Minimum age of a dataset, counted from when it was built.
+            keep_last: Number of datasets of each name to keep in any case: those with the highest
+                watermarks.
+            datasets: Remove whole datasets, also those whose rows were pruned before, but not those
+                that predictions name.
+            dry_run: Only list the files; pass False to delete them.
 
         Raises:
             InvalidInputError: An age or a number is negative.
@@ -781,32 +824,32 @@ class Lake:
         )
 
     def remove_dataset(self, reference: str) -> Garbage:
-        """Removes a dataset with all its files. Its hash is remembered: whoever asks for it is told when it was removed.
+        """Remove a dataset with all its files.
+
+        Its hashes are remembered, so that a later look-up reports when it was removed.
 
         Args:
-            reference: A hash, as ``dataset`` takes; at least 6 hex digits.
+            reference: At least 6 hex digits of a hash.
 
         Returns:
-            The files that were deleted.
+            The deleted files.
 
         Raises:
             InvalidInputError: A tag, a ``dataset.lock`` or a recorded prediction names it; nothing
                 was changed.
-            NotFoundError: No such dataset.
-            StorageError: The store failed; removing it again ends what was begun.
+            NotFoundError: There is no such dataset.
+            StorageError: The store failed. Removing it again finishes the removal.
         """
         return dataset_verbs.remove_dataset(self._handle, reference)
 
     def card(self) -> Card:
-        """What to show."""
+        """The lake as a card."""
         snapshot = self.snapshot()
         head = self._chain.head
+        commits = counted(head.commit.version + 1 if head else 0, "commit")
         facts = [
             ("where", self.uri),
-            (
-                "watermark",
-                f"{counted(snapshot.watermark, 'event')} in {counted(head.commit.version + 1 if head else 0, 'commit')}",
-            ),
+            ("watermark", f"{counted(snapshot.watermark, 'event')} in {commits}"),
             ("checkpoint", str(snapshot.checkpoint)),
             ("trust", str(self._chain.trust)),
         ]
@@ -822,4 +865,5 @@ class Lake:
 
     def __repr__(self) -> str:
         """``Lake(origin, uri, watermark, trust)``."""
-        return f"Lake({self.origin!r}, {redacted(self.uri)!r}, watermark={self._chain.watermark}, trust={self.trust!r})"
+        watermark = f"watermark={self._chain.watermark}"
+        return f"Lake({self.origin!r}, {redacted(self.uri)!r}, {watermark}, trust={self.trust!r})"

@@ -1,4 +1,4 @@
-"""Datasets for MLflow: what a run was trained on, by content hash, and the way back from a run to the very rows.
+"""Datasets for MLflow: log by content hash what a run was trained on, and load it from the run.
 
     import mlflow, eventlake.mlflow
     with mlflow.start_run():
@@ -23,7 +23,7 @@ except ModuleNotFoundError as error:
     raise MissingDependencyError(_MESSAGE, "pip install 'eventlake[mlflow]'.") from error
 
 DIGEST_DIGITS = 36
-"""As many characters MLflow stores of a digest."""
+"""The number of characters of a digest that MLflow stores."""
 _COLSPEC = {
     "int64": "long",
     "int32": "integer",
@@ -35,11 +35,11 @@ _COLSPEC = {
 
 
 class LakeSource(DatasetSource):
-    """Where a dataset lies: a lake, and the dataset's manifest hash in it.
+    """The source of a dataset: its lake and its manifest hash.
 
     Args:
-        lake: Its URI.
-        manifest_hash: The dataset's.
+        lake: The lake's URI.
+        manifest_hash: The dataset's manifest hash.
     """
 
     def __init__(self, lake: str, manifest_hash: str) -> None:
@@ -51,11 +51,11 @@ class LakeSource(DatasetSource):
         return "eventlake"
 
     def load(self, **_: Any) -> Dataset:
-        """The dataset, read where it lies.
+        """Open the dataset in its lake.
 
         Raises:
-            NotFoundError: The lake, or the dataset, is not there.
-            CorruptionError: It is not what was written.
+            NotFoundError: There is no such lake or dataset.
+            CorruptionError: The manifest is damaged.
         """
         return open_lake(self.lake).dataset(self.manifest_hash)
 
@@ -71,7 +71,7 @@ class LakeSource(DatasetSource):
         raise NotImplementedError(message)
 
     def to_dict(self) -> dict[str, str]:
-        """As plain values."""
+        """The source as plain values."""
         return {"lake": self.lake, "manifest_hash": self.manifest_hash}
 
     @classmethod
@@ -81,59 +81,58 @@ class LakeSource(DatasetSource):
 
 
 class LoggedDataset(MlflowDataset):
-    """A dataset as MLflow stores it: its digest is the beginning of the content hash, its profile what identifies it."""
+    """A dataset as MLflow stores it, with the content hash as digest and all hashes as profile."""
 
-    def __init__(self, made: Dataset, name: str | None) -> None:
-        self._made = made
-        super().__init__(LakeSource(made.lake, made.manifest_hash), name or made.name)
+    def __init__(self, logged: Dataset, name: str | None) -> None:
+        self._dataset = logged
+        super().__init__(LakeSource(logged.lake, logged.manifest_hash), name or logged.name)
 
     def _compute_digest(self) -> str:
-        return self._made.content_hash[:DIGEST_DIGITS]
+        return self._dataset.content_hash[:DIGEST_DIGITS]
 
     @property
     def schema(self) -> list[dict[str, Any]]:
-        """The columns by MLflow's names of types; what it has no name for (decimals, dates) is text there."""
+        """The columns with MLflow's type names; types that it lacks (decimals, dates) are text."""
         kinds = [
             (name, "datetime" if kind.startswith("timestamp") else _COLSPEC.get(kind, "string"))
-            for name, kind in self._made.manifest.schema
+            for name, kind in self._dataset.manifest.schema
         ]
         return [{"name": name, "type": kind, "required": False} for name, kind in kinds]
 
     @property
     def profile(self) -> dict[str, Any]:
-        """The number of rows, every hash in full, and the watermark."""
-        made = self._made
+        """The number of rows, the full hashes, and the checkpoint."""
+        logged = self._dataset
         return {
-            "num_rows": made.manifest.rows,
-            "content_hash": made.content_hash,
-            "manifest_hash": made.manifest_hash,
-            "recipe_hash": made.recipe_hash,
-            "checkpoint": str(made.manifest.recipe.checkpoint),
+            "num_rows": logged.manifest.rows,
+            "content_hash": logged.content_hash,
+            "manifest_hash": logged.manifest_hash,
+            "recipe_hash": logged.recipe_hash,
+            "checkpoint": str(logged.manifest.recipe.checkpoint),
         }
 
     def to_dict(self) -> dict[str, str]:
-        """What MLflow stores."""
-        told = {
+        """The members that MLflow stores."""
+        members = {
             "schema": json.dumps({"mlflow_colspec": self.schema}),
             "profile": json.dumps(self.profile),
         }
-        return {**super().to_dict(), **told}
+        return {**super().to_dict(), **members}
 
 
 def dataset(made: Any, name: str | None = None) -> LoggedDataset:
-    """A dataset for ``mlflow.log_input``.
+    """Wrap a dataset for ``mlflow.log_input``.
 
     Args:
-        made: A ``Dataset``, built by a lake or found in it.
-        name: In MLflow; None for its own.
+        made: A ``Dataset`` of a lake.
+        name: Its name in MLflow; defaults to the dataset's.
 
     Returns:
-        What ``mlflow.log_input`` takes.
-        ``mlflow.data.get_source(run.inputs.dataset_inputs[0]).load()`` is the dataset again,
-        wherever the lake can be opened by its URI.
+        The dataset for ``mlflow.log_input``. Wherever the lake's URI can be opened,
+        ``mlflow.data.get_source(run.inputs.dataset_inputs[0]).load()`` loads it again.
 
     Raises:
-        InvalidInputError: It is no dataset of a lake.
+        InvalidInputError: It is not a dataset of a lake.
     """
     if not isinstance(made, Dataset):
         message = f"expected a dataset, as lake.build makes it, found {made!r}"

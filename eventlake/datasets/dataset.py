@@ -1,4 +1,4 @@
-"""A built dataset, as users hold it."""
+"""A handle on a published dataset."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -43,14 +43,17 @@ Pin = Callable[[Checkpoint], PinnedHistory]
 """Opens the history of a checkpoint of the lake."""
 COMPUTED = "computed by this build"
 EQUAL = ", and equal to {}"
-FOUND = "found as an earlier build stored them; nothing was computed (--force computes them again and compares)"
+FOUND = (
+    "found as an earlier build stored them; "
+    "nothing was computed (--force computes them again and compares)"
+)
 
 
 @verbs
 class Dataset:
-    """The rows a projection made at a watermark, with the manifest that names them. Rows are read, and their hash checked, on first use.
+    """The rows that a projection made at a watermark, and the manifest that names them.
 
-    ``rows`` spares the reading to whoever has just made them.
+    Rows are read, and their hash is checked, on first use.
     """
 
     def __init__(
@@ -63,7 +66,7 @@ class Dataset:
 
     @property
     def computed(self) -> bool:
-        """Whether the build that gave this handle computed the rows; False if they were found, or if no build gave it."""
+        """Whether the build that returned this handle computed the rows; False if it reused them."""
         return self._origin is not None and self._origin.startswith(COMPUTED)
 
     @property
@@ -78,40 +81,41 @@ class Dataset:
 
     @property
     def manifest_hash(self) -> str:
-        """SHA-256 of the manifest: what to write beside a model."""
+        """SHA-256 of the manifest, hex: the dataset's identity, to be recorded with a model."""
         return self.manifest.manifest_hash
 
     @property
     def content_hash(self) -> str:
-        """Hash of the rows: what came out."""
+        """Hash of the rows, hex."""
         return self.manifest.content_hash
 
     @property
     def recipe_hash(self) -> str:
-        """Hash of the recipe: what went in."""
+        """Hash of the recipe, hex: everything that decides the rows."""
         return self.manifest.recipe.recipe_hash
 
     @property
     def watermark(self) -> int:
-        """Number of events of the history it was made from."""
+        """Number of events of the history from which it was built."""
         return self.manifest.recipe.checkpoint.watermark
 
     @property
     def path(self) -> str:
-        """Its folder: a path on a local disk, else relative to the lake."""
+        """The dataset's folder: a path on a local disk, else relative to the lake."""
         return self._archive.storage.locate(self._archive.folder) or self._archive.folder
 
     @property
     def lake(self) -> str:
-        """The URI of the lake that it lies in."""
+        """The URI of its lake."""
         return self._archive.storage.uri
 
     def arrow(self) -> pa.Table:
         """The rows in key order as a pyarrow table.
 
         Raises:
-            CorruptionError: A stored file is missing or not what was written, or the rows do not
-                have the manifest's content hash.
+            CorruptionError: A stored file is missing or changed, or the rows do not have the
+                manifest's content hash.
+            NotFoundError: The rows were pruned.
         """
         if self._table is None:
             self._table = self._archive.rows()
@@ -125,17 +129,21 @@ class Dataset:
         """The rows in key order as a pandas frame.
 
         Raises:
+            CorruptionError: See ``arrow``.
             MissingDependencyError: pandas is not installed.
         """
         return to_pandas(self.arrow())
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """The rows for any library that speaks Arrow."""
+        """The rows for any library that reads Arrow streams."""
         return self.arrow().__arrow_c_stream__(requested_schema)
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What is not identity: when, where and with which versions it was built, the ``way`` it was, and its files.
+        """How it was built: when, where, with which versions, by which strategy, and its files.
+
+        It is not part of the identity. ``built_at`` is in microseconds since the epoch, UTC;
+        ``way`` is the strategy.
 
         Raises:
             CorruptionError: It is missing or damaged.
@@ -143,12 +151,12 @@ class Dataset:
         return self._archive.provenance()
 
     def explain(self, key: Any, column: str | None = None) -> Explanation:
-        """The events behind a row, or behind one value of it; see ``Lake.explain``."""
+        """Find the events behind a row, or behind one of its values; see ``Lake.explain``."""
         archive, snapshot = self.opened()
         return snapshot.read(lambda history: explain(archive, history, key, column))
 
     def entity(self) -> str | None:
-        """The column that names the entity of each row; None where nothing was declared, or the rows do not hold it."""
+        """The column of the entity; None if none was declared, or the rows do not have it."""
         features = features_of(self._archive)
         if features is not None:
             return features.spine_entity
@@ -165,29 +173,32 @@ class Dataset:
         since: datetime | str | None = None,
         gap: Length | None = None,
     ) -> Split:
-        """The rows in two parts, by a rule that gives the same anywhere and is written down in ``Split.rule``.
+        """Split the rows into training and test rows by a reproducible rule; see ``Split.rule``.
 
-        By time, training rows whose labels look into the test period would tell the model what
-        happens there. They are in neither part, but in ``Split.left_out``.
+        By time, a training row whose label looks into the test period would leak what happens
+        there. Such rows are in ``Split.left_out``.
 
         Args:
-            by: ``entity``: all rows of one fall to the same part, by a hash of its name; ``time``:
-                the rows from an instant on test.
-            test: The share of the test, between 0 and 1; by entity it is that of the entities,
-                nearly.
-            column: That names the entity, or holds the instants; None for those of declared
-                features.
-            salt: Another one gives another split by entity.
-            since: By time, the first instant of the test, instead of a share.
-            gap: By time, how long before the first row of the test a training row must lie at
-                least, such as ``90d``; ``0d`` keeps them all. None for the longest horizon of the
-                labels that the spine declares.
+            by: ``entity`` puts all rows of an entity into the same part, by a hash of its name.
+                ``time`` tests on the rows from an instant on.
+            test: The share of the test, strictly between 0 and 1. By entity it is the approximate
+                share of entities.
+            column: The column of the entity or of the instants. Defaults to the one that features
+                or ``by=`` declare.
+            salt: Changes the split by entity.
+            since: By time, the first instant of the test (inclusive), instead of a share.
+            gap: By time, the minimum distance of a training row from the first test row, such as
+                ``90d``; ``0d`` keeps all rows. Defaults to the longest horizon of the spine's
+                labels.
 
         Raises:
-            InvalidInputError: An argument cannot be.
+            InvalidInputError: An argument is invalid.
         """
         if gap is not None and by != TIME:
-            message = f"gap={gap!r}: a gap is between earlier rows and later rows, and this split is by {by!r}"
+            message = (
+                f"gap={gap!r}: a gap is between earlier rows and later rows, "
+                f"and this split is by {by!r}"
+            )
             raise InvalidInputError(message, f"leave it out, or split(by={TIME!r}).", gap=gap)
         if column is None:
             features = features_of(self._archive)
@@ -197,10 +208,10 @@ class Dataset:
                 else self.entity()
             )
             if named is None:
-                message = f"which column of {self.name} is the {by} is not declared"
+                message = f"dataset {self.name} does not declare which column is the {by}"
                 raise InvalidInputError(message, "name it with column=.")
             column = named
-        wide = (self._longest_horizon() if gap is None else gap_of(gap)) if by == TIME else 0
+        gap_us = (self._longest_horizon() if gap is None else gap_of(gap)) if by == TIME else 0
         return split(
             self.polars(),
             self.manifest_hash,
@@ -209,17 +220,17 @@ class Dataset:
             test=test,
             salt=salt,
             since=since,
-            gap=wide,
+            gap=gap_us,
         )
 
     def _longest_horizon(self) -> int:
-        """How far the labels look ahead, in microseconds; 0 if there are none."""
+        """The longest horizon of the labels in microseconds; 0 without labels."""
         return max(
             (horizon for spine in self.event_spines() for _, _, horizon in spine.labels), default=0
         )
 
     def event_spines(self) -> list[EventSpine]:
-        """The spines of events that its rows were made for, as they were declared; empty if the spine was given as rows.
+        """The declared event spines of the dataset; empty if its spine was given as rows.
 
         Raises:
             CorruptionError: The provenance is damaged.
@@ -227,10 +238,9 @@ class Dataset:
         return event_spines_of(self._archive)
 
     def labels(self) -> tuple[str, ...]:
-        """The columns that are declared as labels of the spine, and look ahead of the cutoff.
+        """The columns that the spine declares as labels, which look ahead of the cutoff.
 
-        Of a SQL projection they are the columns that are called as a label of the spine is, in
-        whatever case.
+        In a SQL projection these are the columns with the name of a label, regardless of case.
 
         Raises:
             CorruptionError: The provenance is damaged.
@@ -238,22 +248,21 @@ class Dataset:
         return labels_of(self._archive)
 
     def x(self, *, drop: Sequence[str] = (), categories: Any = None) -> Any:
-        """What a model is given: a pandas frame of numbers and categories, in the dataset's order.
+        """The features as a pandas frame of numbers and categories, in the dataset's row order.
 
-        Numbers, booleans and decimals are float64, null being NaN; a decimal is the nearest double.
-        Text is an unordered categorical. Its categories are the values that are there, sorted, so
-        codes differ between datasets; a model that was trained on ``x_train`` is given
-        ``dataset.x(categories=x_train)``. The key, the entity, the cutoff and all labels of a spine
-        of events are left out.
+        Numbers, booleans and decimals become float64; null becomes NaN, a decimal the nearest
+        double. Text becomes an unordered categorical. Its categories are the sorted distinct
+        values, so codes differ between datasets: pass the training frame of a model as
+        ``categories``. The key, the entity, the cutoff and all labels are left out.
 
         Args:
-            drop: Columns that are no features either.
-            categories: The frame that was made of the training rows, or lists of values by column.
-                A value that is not among them is missing, as null is.
+            drop: Further columns to leave out.
+            categories: The frame of the training rows, or lists of values by column. Other values
+                are missing, like null.
 
         Raises:
-            InvalidInputError: There is no such column, a feature is neither number nor text, or has
-                no categories where some are given.
+            InvalidInputError: There is no such column, or a feature is neither number nor text, or
+                has no categories although some are given.
             MissingDependencyError: pandas is not installed.
         """
         return matrix(self.polars(), self._not_features(drop), categories)
@@ -266,17 +275,18 @@ class Dataset:
         categories: Any = None,
         unknown: str = "refuse",
     ) -> tuple[Any, Any]:
-        """What a model is trained on: the frame of ``x``, and the target beside it.
+        """The features and the target: the frame of ``x``, and a pandas series in the same order.
 
         Args:
-            target: The column to be predicted.
-            drop: Columns that are no features either.
+            target: The column to predict.
+            drop: Further columns to leave out.
             categories: As for ``x``.
-            unknown: What becomes of rows whose target is null: ``refuse`` them, or ``drop`` them.
+            unknown: What to do with rows whose target is null: ``refuse`` raises an error, ``drop``
+                leaves them out.
 
         Raises:
-            InvalidInputError: There is no such column, the target is null somewhere, or a feature
-                is neither number nor text.
+            InvalidInputError: There is no such column, a target is null, or a feature is neither
+                number nor text.
             MissingDependencyError: pandas is not installed.
         """
         rows = target_of(self.polars(), target, unknown)
@@ -285,7 +295,7 @@ class Dataset:
         )
 
     def _not_features(self, drop: Sequence[str]) -> set[str]:
-        """The columns that no model is given."""
+        """The columns that are not features."""
         features = features_of(self._archive)
         if isinstance(drop, str):
             message = f"expected drop as a list of columns, found {drop!r}"
@@ -298,29 +308,30 @@ class Dataset:
         return {*drop, *self.labels(), *self.manifest.recipe.key, *own, *of_spine}
 
     def opened(self) -> tuple[Archive, Snapshot]:
-        """Its folder, and the history that it was made from, under the schemas of then."""
+        """The archive, and the snapshot from which it was built, under the schemas of then."""
         recipe = self.manifest.recipe
         history = self._pin(recipe.checkpoint).with_schemas(recipe.schemas)
         return self._archive, Snapshot(history)
 
     def keep_for_lock(self, *, new: bool = True) -> None:
-        """Remembers in the lake that a ``dataset.lock`` names this dataset: retention leaves its rows alone.
+        """Record in the lake that a ``dataset.lock`` names this dataset; ``prune`` keeps it then.
 
         Args:
-            new: Whether the lock was just written. Then it takes the place of those before it:
-                earlier datasets of this name are let go, unless they are tagged. Otherwise nothing
-                is let go, and nothing is written if it is remembered already.
+            new: Whether the lock was just written and replaces earlier ones: their datasets of this
+                name are released, unless they are tagged. Otherwise nothing is released, and
+                nothing is written if the lock is recorded already.
         """
         keep_for_lock(self._archive.storage, self.name, self.manifest_hash, release=new)
 
     def card(self) -> Card:
-        """What to show."""
+        """The dataset as a card."""
         recipe = self.manifest.recipe
+        rows, columns = (
+            counted(self.manifest.rows, "row"),
+            counted(len(self.manifest.schema), "column"),
+        )
         facts: tuple[tuple[str, str], ...] = (
-            (
-                "shape",
-                f"{counted(self.manifest.rows, 'row')}, {counted(len(self.manifest.schema), 'column')}, key {', '.join(recipe.key)}",
-            ),
+            ("shape", f"{rows}, {columns}, key {', '.join(recipe.key)}"),
             ("made from", str(recipe.checkpoint)),
             ("level", f"{recipe.level} ({recipe.check})"),
             ("engine", f"{recipe.engine} {recipe.engine_version}"),
@@ -333,7 +344,10 @@ class Dataset:
         provenance = self.provenance
         events, missed = provenance.get("hindsight_events"), provenance.get("hindsight_left_out", 0)
         if events is not None:
-            seen = f"{provenance.get('hindsight_rows', 0):,} of {counted(self.manifest.rows, 'row')} see {counted(events, 'event')} too early"
+            seen = (
+                f"{provenance.get('hindsight_rows', 0):,} of {rows} "
+                f"see {counted(events, 'event')} too early"
+            )
             facts += (
                 ("hindsight", seen + f", and miss {missed:,} known at the cutoff" * bool(missed)),
             )
@@ -344,9 +358,10 @@ class Dataset:
                     f"{counted(corrected, 'row')} with corrections that were recorded later",
                 ),
             )
-        rows = tuple((name, kind) for name, kind in self.manifest.schema)
-        return Card(f"dataset {self.name}", facts, ("column", "type"), rows)
+        schema = tuple((name, kind) for name, kind in self.manifest.schema)
+        return Card(f"dataset {self.name}", facts, ("column", "type"), schema)
 
     def __repr__(self) -> str:
         """``Dataset(name, manifest hash, rows)``."""
-        return f"Dataset({self.name!r}, {self.manifest_hash[: layout.SHORT_HASH]!r}, rows={self.manifest.rows})"
+        short_hash = self.manifest_hash[: layout.SHORT_HASH]
+        return f"Dataset({self.name!r}, {short_hash!r}, rows={self.manifest.rows})"

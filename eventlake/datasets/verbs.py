@@ -1,4 +1,4 @@
-"""The verbs about datasets, as functions over a ``LakeHandle``; ``Lake`` documents them."""
+"""The operations on datasets, as functions of a ``LakeHandle``; ``Lake`` documents them."""
 
 import os
 import time
@@ -99,11 +99,11 @@ def build_dataset(
     return lake.snapshot(lock.checkpoint if lock else at).read(built)
 
 
-def _dataset_of(lake: LakeHandle, made: Built) -> Dataset:
-    if made.rows is None:
-        return Dataset(made.archive, lake.pin, origin=FOUND)
-    origin = COMPUTED + (EQUAL.format(made.equal_to) if made.equal_to else "")
-    return Dataset(made.archive, lake.pin, made.rows, origin)
+def _dataset_of(lake: LakeHandle, built: Built) -> Dataset:
+    if built.rows is None:
+        return Dataset(built.archive, lake.pin, origin=FOUND)
+    origin = COMPUTED + (EQUAL.format(built.equal_to) if built.equal_to else "")
+    return Dataset(built.archive, lake.pin, built.rows, origin)
 
 
 def reproduce_dataset(lake: LakeHandle, hash_prefix: str, *, trust: bool = False) -> Reproduction:
@@ -159,11 +159,15 @@ def explain_prediction(
     if not row.height:
         message = f"there is no prediction {event_id}"
         raise NotFoundError(message, f"it is the id of an event of the type {EVENT_TYPE}.")
-    said = row.row(0, named=True)
-    made_with = dataset(lake, said["dataset"])
-    explanation = explain_row(lake, said["dataset"], key_in(event_id, said["key"]), column)
+    recorded = row.row(0, named=True)
+    key = key_in(event_id, recorded["key"])
+    explanation = explain_row(lake, recorded["dataset"], key, column)
     return PredictionExplanation(
-        event_id, said["model"], said["prediction"], made_with, explanation
+        event_id,
+        recorded["model"],
+        recorded["prediction"],
+        dataset(lake, recorded["dataset"]),
+        explanation,
     )
 
 
@@ -196,7 +200,7 @@ def tag(lake: LakeHandle, reference: str, name: str) -> None:
     archive = find_named(lake.storage, reference)
     stored_tags.tag(lake.storage, name, archive.manifest.manifest_hash)
     if archive.is_marked() and not archive.attempts():
-        # Whoever removes it has looked for tags before this one was there.
+        # A removal that began before has looked for tags before this one was written.
         stored_tags.untag(lake.storage, name)
         check_not_removed(lake.storage, archive.manifest.manifest_hash)
 
@@ -241,7 +245,7 @@ def remove_dataset(lake: LakeHandle, reference: str) -> Garbage:
 
 
 def _holders(lake: LakeHandle) -> Holders:
-    """What holds datasets: tags, locks and recorded predictions. These are looked for once."""
+    """What holds datasets: tags, locks and recorded predictions. Predictions are read once."""
     predicted: dict[str, int] = {}
     if EVENT_TYPE in lake.schemas():
         counted_ = lake.snapshot(None).collected(

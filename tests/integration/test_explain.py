@@ -106,12 +106,12 @@ def test_what_was_not_declared_by_an_entity_is_tried_by_subject(lake):
     dataset = lake.build(sql(TOTALS, key=("subject",)))
     assert dataset.explain("/loan/3").behind.height == sum(map(len, of(lake, "/loan/3").values()))
     every = lake.build(sql("SELECT type AS k, count(*) AS n FROM events GROUP BY type"))
-    with pytest.raises(InvalidInputError, match=r"cannot be told.*do it by subject"):
+    with pytest.raises(InvalidInputError, match=r"cannot be found.*do it by subject"):
         every.explain("payment.missed")
-    with pytest.raises(InvalidInputError, match="cannot be told of a exact python projection"):
+    with pytest.raises(InvalidInputError, match="cannot be found: it is a exact python projection"):
         lake.build(cell(COUNTED)["counted"]).explain("/loan/3")
     nameless = lake.build(sql("SELECT max(sequence) AS k FROM events GROUP BY subject"))
-    with pytest.raises(InvalidInputError, match="no column says its subject"):
+    with pytest.raises(InvalidInputError, match="no column identifies its subject"):
         nameless.explain(29)
 
 

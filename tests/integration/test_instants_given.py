@@ -105,7 +105,7 @@ def test_an_instant_that_is_finer_naive_or_none_is_refused_by_every_verb(lake, v
     )
     with pytest.raises(InvalidInputError, match="since="):
         built.split(by="time", column="time", since=value)
-    with pytest.raises(InvalidInputError, match="no key of these rows"):
+    with pytest.raises(InvalidInputError, match="not a valid key of these rows"):
         built.explain(value)
     until = el.spine.on("t", known_until=value).label("more", el.exists("t"), horizon="1s")
     with pytest.raises(InvalidInputError, match="known_until="):

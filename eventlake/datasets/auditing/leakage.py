@@ -1,27 +1,16 @@
-"""Whether rows of a dataset saw what was not there yet: each is made again from a history cut off at its own cutoff, and compared.
+"""Finds rows that saw too much: each is computed again from the history before its cutoff."""
 
-The history is cut before the projection sees it: of all tables only the events are left that
-happened, and (unless it is hindsight by name) were recorded, strictly before the cutoff, with the
-corrections of then. Declared features are looked up in it as if everything in it were known, so
-that what the engines do to tell what was known is not trusted, but tested.
-"""
-
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from typing import Any
 
-import duckdb
 import polars as pl
 import pyarrow as pa
 
-from eventlake.columns.hashing.content import normalise
 from eventlake.core import counts
 from eventlake.core.card import Card, counted
 from eventlake.core.format_value import shown
-from eventlake.core.names import OURS
-from eventlake.core.sql import identifier, integer
-from eventlake.database import check_select, open_database
+from eventlake.datasets.auditing.cut_history import rebuild_before
 from eventlake.datasets.auditing.spine_leaks import COLUMN, REBUILT, STORED, spine_leaks
 from eventlake.datasets.building.isolated import isolated
 from eventlake.datasets.dataset import Dataset
@@ -35,51 +24,42 @@ from eventlake.datasets.store.recorded import (
 from eventlake.errors import InvalidInputError
 from eventlake.features.declared.declared_set import KNOWN
 from eventlake.features.feature_set import FeatureSet
-from eventlake.features.look_up import answered, hindsight
-from eventlake.features.on_duckdb.events import BELONGS_TABLE
+from eventlake.features.look_up import hindsight
 from eventlake.features.planned.plan import compiled
-from eventlake.features.planned.sources import related
-from eventlake.history import polars_scan
-from eventlake.history.corrections import SPOKE, UNTIL
 from eventlake.history.pinned import PinnedHistory
-from eventlake.history.polars_scan import AS_RECORDED, LATEST
-from eventlake.history.sql.duckdb_views import create_events, create_table, files_of
-from eventlake.history.sql.tables_read import TableName, attributes_named, reads_table, tables_read
 from eventlake.progress import task
 from eventlake.projections.computation import Computation
-from eventlake.projections.features import feature_set
-from eventlake.projections.on_duckdb.run import bound
+from eventlake.projections.kinds import kind_of
 from eventlake.projections.projection import Projection
 from eventlake.projections.rows import finish
-from eventlake.tables.columns import NAMED
 from eventlake.verbs import helpful, verb
 
 _SHOWN = 20
-_TOLD = ("column", "stored", "rebuilt")
+_LEAK_COLUMNS = ("column", "stored", "rebuilt")
 _AT = "eventlake cutoff"
-"""At which instant a row was made again: one that is of another one's cutoff is no row of this one's."""
+"""The instant at which a row was rebuilt. It is part of the key in the comparison, so that a row
+that appears at another row's cutoff is not taken for it."""
 
 
 @helpful
 @dataclass(frozen=True, slots=True, repr=False)
 class LeakageReport:
-    """What came of looking for leaks.
+    """The result of a search for leaks.
 
     Attributes:
         dataset: The manifest hash.
-        known: ``cutoff`` where an event had to be recorded before it, ``watermark`` where it only
+        known: ``cutoff`` if an event had to be recorded before the cutoff, ``watermark`` if it only
             had to happen before it.
-        checked: How many rows were made again.
-        leaks: The key of each row that came out otherwise, ``column``, and the values ``stored``
-            and ``rebuilt``, as text; ``no row`` where there was none. A row of a spine of events
-            that would not be there, or that is missing, is a leak of the column ``row``.
-        hindsight: What was declared to be seen and was not known at the cutoff: ``hindsight_rows``,
-            ``hindsight_events`` and ``hindsight_left_out`` as in a provenance, for features that
-            are built with ``known="watermark"``; ``spine_hindsight_rows`` and ``spine_late_rows``
-            for spines of events.
+        checked: Number of rows that were rebuilt.
+        leaks: One row for each value that differs: the key, ``column``, and the values ``stored``
+            and ``rebuilt`` as text (``no row`` if there was none). A missing or additional row of
+            an event spine is a leak of the column ``row``.
+        hindsight: Hindsight that was declared: ``hindsight_rows``, ``hindsight_events`` and
+            ``hindsight_left_out`` as in a provenance, for features with ``known="watermark"``;
+            ``spine_hindsight_rows`` and ``spine_late_rows`` for event spines.
         labels: Columns that are declared to look ahead.
-        given: Columns of a spine that was given as rows: whether they were known at the cutoff
-            cannot be told.
+        given: Columns of a spine that was given as rows. Whether they were known at the cutoff
+            cannot be checked.
     """
 
     dataset: str
@@ -92,7 +72,7 @@ class LeakageReport:
 
     @property
     def ok(self) -> bool:
-        """Whether no row saw what was not there yet, beyond the ``hindsight`` that was asked for."""
+        """Whether no row saw anything from after its cutoff, beyond declared ``hindsight``."""
         return not self.leaks.height
 
     def __repr__(self) -> str:
@@ -100,20 +80,18 @@ class LeakageReport:
         return f"<LeakageReport: {self.card().title}>"
 
     def card(self) -> Card:
-        """What to show."""
+        """The report as a card."""
         facts: tuple[tuple[str, str], ...] = (
             ("dataset", self.dataset),
             ("known at the", self.known),
             ("rows made again", f"{self.checked:,}"),
         )
-        told = self._told()
-        facts += tuple(("hindsight", one) for one in told)
+        declared = self._declared_hindsight()
+        facts += tuple(("hindsight", one) for one in declared)
         if late := self.hindsight.get("spine_late_rows"):
+            rows_of = f"the event of {counted(late, 'row')}"
             facts += (
-                (
-                    "recorded late",
-                    f"the event of {counted(late, 'row')} was recorded after its time, which is the cutoff",
-                ),
+                ("recorded late", f"{rows_of} was recorded after its time, which is the cutoff"),
             )
         facts += (("look ahead, as declared", ", ".join(self.labels)),) if self.labels else ()
         facts += (("taken as given", ", ".join(self.given)),) if self.given else ()
@@ -121,17 +99,17 @@ class LeakageReport:
             tuple(shown(value) for value in row) for row in self.leaks.head(_SHOWN).iter_rows()
         )
         leaks = "no leak" if self.ok else counted(self.leaks.height, "leak")
-        title = leaks + f"; hindsight, as declared: {', '.join(told)}" * bool(told)
+        title = leaks + f"; hindsight, as declared: {', '.join(declared)}" * bool(declared)
         return Card(title, facts, tuple(self.leaks.columns) if rows else (), rows)
 
-    def _told(self) -> list[str]:
-        """What of the hindsight changes a row, in words."""
-        told = []
+    def _declared_hindsight(self) -> list[str]:
+        """The hindsight that changes rows, in words."""
+        lines = []
         if rows := self.hindsight.get("hindsight_rows"):
-            told.append(f"{counted(rows, 'row')} with other events than were known at the cutoff")
+            lines.append(f"{counted(rows, 'row')} with other events than were known at the cutoff")
         if rows := self.hindsight.get("spine_hindsight_rows"):
-            told.append(f"{counted(rows, 'row')} of the spine with later corrections")
-        return told
+            lines.append(f"{counted(rows, 'row')} of the spine with later corrections")
+        return lines
 
 
 @verb
@@ -142,32 +120,32 @@ def check_leakage(
     cutoff: str | None = None,
     known: str | None = None,
 ) -> LeakageReport:
-    """Makes rows of a dataset again from a history that ends at each row's cutoff, and compares.
+    """Compute rows of a dataset again from the history before each row's cutoff, and compare.
 
-    The rows of a spine of events are compared with those that were known at their cutoff. Labels
-    look ahead by declaration, and columns of a spine that was given as rows are taken as they are;
-    the report names both. SQL is given other values for the labels of the spine: what it computes
-    from one, or selects under another name, is a leak.
+    Rows of an event spine are compared with those that were known at their cutoff. Labels look
+    ahead by declaration, and columns of a spine that was given as rows are taken as given; the
+    report names both. SQL gets other values for the labels of the spine, so that whatever it
+    computes from one, or selects under another name, shows as a leak.
 
     Args:
         dataset: Declared features, or a SQL projection, over a spine with a cutoff.
-        rows: How many, spread over the spine; None for all. Rows of one cutoff are made at once, so
-            the time is that of so many builds as there are cutoffs.
-        cutoff: The spine's column of instants; None for that of the features, else ``cutoff``.
-        known: ``cutoff`` if an event had to be recorded before a cutoff to be known there;
-            ``watermark`` if it only had to happen before it; None for what the features say, else
+        rows: Number of rows to check, spread over the spine; defaults to all. The rows of a cutoff
+            are computed together, so the cost is one build for each distinct cutoff.
+        cutoff: The spine's column of instants. Defaults to that of the features, else ``cutoff``.
+        known: ``cutoff`` if an event must be recorded before a cutoff to be known there;
+            ``watermark`` if it only must happen before it. Defaults to that of the features, else
             ``cutoff``.
 
     Raises:
-        InvalidInputError: There is no spine, no such column, or the projection is Python.
+        InvalidInputError: There is no spine or no such column, or the projection is Python.
         CorruptionError: The history or the stored dataset is damaged.
-        StorageError: The dataset is a stranger's, and needs more memory than a process may take.
+        StorageError: An untrusted dataset needs more memory than a process may use.
     """
-    some = None if rows is None else counts.count(rows, "rows", 1)
+    most = None if rows is None else counts.count(rows, "rows", 1)
     archive, snapshot = dataset.opened()
-    asked = {"table": dataset.arrow(), "rows": some, "cutoff": cutoff, "known": known}
+    arguments = {"table": dataset.arrow(), "rows": most, "cutoff": cutoff, "known": known}
     report: LeakageReport = snapshot.read(
-        lambda history: isolated(_checked, history, archive, **asked)
+        lambda history: isolated(_checked, history, archive, **arguments)
     )
     return report
 
@@ -183,24 +161,24 @@ def _checked(
 ) -> LeakageReport:
     name, spine = archive.manifest.recipe.name, archive.spine()
     projection = projection_of(archive)
-    if projection.kind == "python" or spine is None:
-        message = (
-            f"whether rows of {name} saw too much cannot be told: it is Python, or has no spine"
-        )
+    kind = kind_of(projection)
+    if kind.needs_trust or spine is None:
+        message = f"rows of {name} cannot be checked for leaks: it is Python, or has no spine"
         raise InvalidInputError(
             message, "declare features, or write SQL over a spine with a cutoff."
         )
-    features = feature_set(projection) if projection.kind == "features" else None
-    cutoff, known = (
-        cutoff or (features.cutoff if features else "cutoff"),
-        known or (features.known if features else "cutoff"),
-    )
+    features = kind.features(projection)
+    cutoff = cutoff or (features.cutoff if features else "cutoff")
+    known = known or (features.known if features else "cutoff")
     if (
         cutoff not in spine.column_names
         or not pa.types.is_timestamp(spine.column(cutoff).type)
         or known not in KNOWN
     ):
-        message = f"expected cutoff as a column of instants of the spine ({', '.join(spine.column_names)}), found {cutoff!r}, {known!r}"
+        message = (
+            "expected cutoff as a column of instants of the spine "
+            f"({', '.join(spine.column_names)}), found {cutoff!r}, {known!r}"
+        )
         raise InvalidInputError(message, f"known is {' or '.join(KNOWN)}.")
     frame = pl.DataFrame(spine)
     chosen = (
@@ -209,36 +187,33 @@ def _checked(
         else frame.gather_every(frame.height // rows).head(rows)
     )
     stored, spines = pl.DataFrame(table), event_spines_of(archive)
-    told_by = _told_by(name, projection, frame)
-    asked = (
-        chosen
-        if features
-        else _with_other_labels(chosen, {name for one in spines for name, _, _ in one.labels})
-    )
+    identified_by = _row_identity(name, projection, frame)
+    declared_labels = {name for one in spines for name, _, _ in one.labels}
+    given_rows = chosen if features else _with_other_labels(chosen, declared_labels)
     computation = Computation(projection, history, spine, declared_types_of(archive))
-    rebuilt, at_name = [], _apart(_AT, stored.columns)
+    rebuilt, at_name = [], _free_name(_AT, stored.columns)
     with (
-        _cut(computation, known) as again,
+        rebuild_before(computation, known) as rebuild,
         task(f"looking for leaks in {name}", chosen.height) as advance,
     ):
-        for some in asked.partition_by(cutoff, maintain_order=True):
-            instant = some[cutoff].cast(pl.Int64)[0]
-            made = pl.DataFrame(finish(computation, again(some.to_arrow(), instant)))
-            rebuilt.append(made.with_columns(pl.lit(instant).alias(at_name)))
-            advance(some.height)
-    leaks = _none(stored, projection.key)
+        for part in given_rows.partition_by(cutoff, maintain_order=True):
+            instant = part[cutoff].cast(pl.Int64)[0]
+            rows_then = pl.DataFrame(finish(computation, rebuild(part.to_arrow(), instant)))
+            rebuilt.append(rows_then.with_columns(pl.lit(instant).alias(at_name)))
+            advance(part.height)
+    leaks = _no_leaks(stored, projection.key)
     if rebuilt:
-        at = chosen.select(*told_by, pl.col(cutoff).cast(pl.Int64).alias(at_name))
-        mine = stored.join(at, on=told_by, how="inner", nulls_equal=True)
+        at = chosen.select(*identified_by, pl.col(cutoff).cast(pl.Int64).alias(at_name))
+        checked = stored.join(at, on=identified_by, how="inner", nulls_equal=True)
         labels = [name for name in labels_of(archive) if name not in projection.key]
-        leaks = _compared(mine, pl.concat(rebuilt).drop(labels), (*projection.key, at_name)).drop(
-            at_name
-        )
+        key = (*projection.key, at_name)
+        leaks = _compared(checked, pl.concat(rebuilt).drop(labels), key).drop(at_name)
     for one in spines[:1]:
         found = spine_leaks(
             one, history, frame, chosen, "cutoff" if known == "cutoff" else one.known or known
         )
-        leaks = pl.concat([leaks, _by_key(found, _none(stored, projection.key), projection.key)])
+        none = _no_leaks(stored, projection.key)
+        leaks = pl.concat([leaks, _by_key(found, none, projection.key)])
     seen = _hindsight(archive.provenance(), features, history, spine)
     kept = {
         "spine_row",
@@ -253,14 +228,14 @@ def _checked(
 
 
 def _with_other_labels(spine: pl.DataFrame, labels: Collection[str]) -> pl.DataFrame:
-    """The rows of a spine with another value of every label that is known, so that whatever follows one comes out otherwise."""
+    """A spine with other values of all known labels, so that whatever depends on them changes."""
     return spine.with_columns(
-        _another(column) for column in spine.iter_columns() if column.name in labels
+        _other_values(column) for column in spine.iter_columns() if column.name in labels
     )
 
 
-def _another(column: pl.Series) -> pl.Expr:
-    """Another value for each that is not null."""
+def _other_values(column: pl.Series) -> pl.Expr:
+    """A different value for each value that is not null."""
     value = pl.col(column.name)
     if column.dtype == pl.Boolean:
         return ~value
@@ -277,27 +252,26 @@ def _another(column: pl.Series) -> pl.Expr:
     )
 
 
-def _apart(name: str, columns: list[str]) -> str:
-    """A name that no column has; a spine's column may be called as ours."""
-    return name if name not in columns else _apart(f"{name} again", columns)
+def _free_name(name: str, columns: list[str]) -> str:
+    # A spine may be untrusted and use any name.
+    return name if name not in columns else _free_name(f"{name} again", columns)
 
 
 def _by_key(found: pl.DataFrame, none: pl.DataFrame, key: tuple[str, ...]) -> pl.DataFrame:
-    """The leaks of a spine's rows as those of the dataset's; a part of the key that the spine does not have is null."""
+    """Leaks of the spine under the dataset's key; key columns that the spine lacks are null."""
     named = [
         (pl.col(name) if name in found.columns else pl.lit(None)).alias(_shown_key(name))
         for name in key
     ]
-    sides = zip((COLUMN, STORED, REBUILT), _TOLD, strict=True)
-    return found.select(*named, *(pl.col(name).alias(told) for name, told in sides)).cast(
-        none.schema
-    )
+    sides = zip((COLUMN, STORED, REBUILT), _LEAK_COLUMNS, strict=True)
+    renamed = (pl.col(name).alias(public) for name, public in sides)
+    return found.select(*named, *renamed).cast(none.schema)
 
 
 def _hindsight(
     provenance: dict[str, Any], features: FeatureSet | None, history: PinnedHistory, spine: pa.Table
 ) -> dict[str, int]:
-    """What was declared to be seen and was not known at the cutoff."""
+    """Declared hindsight, by the names of the provenance."""
     names = ("spine_hindsight_rows", "spine_late_rows")
     found: dict[str, int] = {name: int(provenance[name]) for name in names if name in provenance}
     seen = features is not None and features.known == "watermark"
@@ -308,132 +282,36 @@ def _hindsight(
     )
 
 
-@contextmanager
-def _cut(computation: Computation, known: str) -> Iterator[Any]:
-    """Makes rows of a part of the spine, from what was there before an instant."""
-    projection, history = computation.projection, computation.history
-    if projection.kind == "features":
-        # What is left of the history is known, all of it: the features' own way to tell is left
-        # out.
-        plan = compiled(replace(feature_set(projection), known="watermark"), history.catalogue)
-        names = [TableName(name, LATEST) for name in plan.columns]
-        with _database(history, names, known, events=False) as connection:
-            if plan.related:
-                as_known = compiled(
-                    replace(feature_set(projection), known=known), history.catalogue
-                )
-                connection.register(BELONGS_TABLE, related(as_known, history).to_arrow())
-
-            def looked_up(part: pa.Table, cutoff: int) -> pa.Table:
-                connection.execute(f"SET VARIABLE cutoff = {integer(cutoff)}")
-                return answered(connection, plan, part)
-
-            yield looked_up
-        return
-    query = computation.query.text
-    with bound(computation.query):
-        pass  # what is archived may have been written by anybody: it is one SELECT over the history
-    names, events = tables_read(query, history.catalogue), reads_table(query, "events")
-    with _database(history, names, known, events=events, query=query) as connection:
-        connection.register("part of the spine", computation.spine)
-        connection.execute('CREATE TABLE spine AS SELECT * FROM "part of the spine" LIMIT 0')
-
-        def run(part: pa.Table, cutoff: int) -> pa.Table:
-            connection.execute(f"SET VARIABLE cutoff = {integer(cutoff)}")
-            connection.execute("DELETE FROM spine")
-            connection.register("part of the spine", normalise(part))
-            connection.execute('INSERT INTO spine SELECT * FROM "part of the spine"')
-            return connection.sql(
-                check_select(query), params=dict(projection.parameters) or None
-            ).to_arrow_table()
-
-        yield run
-
-
-def _database(
-    history: PinnedHistory,
-    names: list[TableName],
-    known: str,
-    *,
-    events: bool,
-    query: str | None = None,
-) -> duckdb.DuckDBPyConnection:
-    """A database with tables of events in which only those stand that were there before the variable ``cutoff``, in microseconds."""
-    tables = history.tables(dict.fromkeys(name.event_type for name in names))
-    connection = open_database(
-        [*(history.locations() or [] if events else []), *files_of(tables.values())]
-    )
-    there = "epoch_us(time) < getvariable('cutoff')::BIGINT"
-    there += (
-        " AND epoch_us(recorded_at) < getvariable('cutoff')::BIGINT" if known == "cutoff" else ""
-    )
-    if events:
-        create_events(connection, history)
-        _cut_view(connection, "events", "events", f"SELECT * FROM {{kept}} WHERE {there}")
-    for number, (event_type, table) in enumerate(tables.items()):
-        attributes = NAMED if query is None else attributes_named(query, event_type)
-        target = identifier(event_type)
-        wanted = {name.corrections for name in names if name.event_type == event_type}
-        if known == "cutoff":
-            create_table(
-                connection, table, TableName(event_type, AS_RECORDED), attributes=attributes
-            )
-            plain = identifier(f"{OURS}plain {number}")
-            connection.execute(f"ALTER VIEW {target} RENAME TO {plain}")
-            _cut_view(connection, plain, target, f"SELECT * FROM {{kept}} WHERE {there}")
-            if LATEST in wanted:
-                connection.register(
-                    f"{OURS}until {number}", polars_scan.lifetimes(table).to_arrow()
-                )
-                connection.execute(f"CREATE SCHEMA IF NOT EXISTS {LATEST}")
-                end, spoke = identifier(UNTIL), identifier(SPOKE)
-                stood = f"coalesce({spoke}, true) AND ({end} IS NULL OR epoch_us({end}) >= getvariable('cutoff')::BIGINT)"
-                join = f'SELECT kept.* FROM {{kept}} AS kept LEFT JOIN "{OURS}until {number}" USING (source, id) WHERE {there} AND {stood}'
-                _cut_view(connection, plain, f"{LATEST}.{target}", join)
-        else:
-            for corrections in sorted(wanted):
-                create_table(
-                    connection, table, TableName(event_type, corrections), attributes=attributes
-                )
-                placed = f"{LATEST}.{target}" if corrections == LATEST else target
-                _cut_view(connection, placed, placed, f"SELECT * FROM {{kept}} WHERE {there}")
-    return connection
-
-
-def _cut_view(connection: duckdb.DuckDBPyConnection, source: str, target: str, query: str) -> None:
-    """Keeps the rows of a view in a table, and puts a view that shows some of them in the place of ``target``."""
-    kept = identifier(f"{OURS}all of {target}")
-    connection.execute(f"CREATE TABLE {kept} AS SELECT * FROM {source}")
-    connection.execute(f"CREATE OR REPLACE VIEW {target} AS {query.format(kept=kept)}")
-
-
-def _told_by(dataset: str, projection: Projection, spine: pl.DataFrame) -> list[str]:
-    """The key columns that tell of which row of the spine a row is.
+def _row_identity(dataset: str, projection: Projection, spine: pl.DataFrame) -> list[str]:
+    """The key columns that identify the spine row of a row.
 
     Raises:
-        InvalidInputError: They do not.
+        InvalidInputError: The key does not identify it.
     """
     if "spine_row" in projection.key:
         return ["spine_row"]
     key = list(projection.key)
     if set(key) <= set(spine.columns) and not spine.select(key).is_duplicated().any():
         return key
-    message = f"whether rows of {dataset} saw too much cannot be told: {', '.join(key)} do not say of which row of the spine each is"
+    message = (
+        f"rows of {dataset} cannot be checked for leaks: "
+        f"{', '.join(key)} do not say of which row of the spine each is"
+    )
     raise InvalidInputError(message, "put spine_row into the rows and the key.")
 
 
-def _none(stored: pl.DataFrame, key: tuple[str, ...]) -> pl.DataFrame:
-    """No leak: the key, and what is told."""
+def _no_leaks(stored: pl.DataFrame, key: tuple[str, ...]) -> pl.DataFrame:
+    """An empty frame of leaks."""
     named = stored.select(pl.col(name).alias(_shown_key(name)) for name in key).clear()
-    return named.with_columns(*(pl.lit(None, pl.String).alias(name) for name in _TOLD))
+    return named.with_columns(*(pl.lit(None, pl.String).alias(name) for name in _LEAK_COLUMNS))
 
 
 def _shown_key(name: str) -> str:
-    return f"{name} (key)" if name in _TOLD else name
+    return f"{name} (key)" if name in _LEAK_COLUMNS else name
 
 
 def _compared(stored: pl.DataFrame, rebuilt: pl.DataFrame, key: tuple[str, ...]) -> pl.DataFrame:
-    """The values that are others; of a row that is there only once, all of them."""
+    """The values that differ; all values of a row that only one side has."""
     one, other = (
         frame.rename(
             {name: f"{number} {name}" for name in frame.columns if name not in key}
@@ -449,7 +327,7 @@ def _compared(stored: pl.DataFrame, rebuilt: pl.DataFrame, key: tuple[str, ...])
         maintain_order="left_right",
     )
     alone = both["0"].is_null() | both["1"].is_null()
-    found = [_none(stored, key)]
+    found = [_no_leaks(stored, key)]
     for name in (column for column in rebuilt.columns if column not in key):
         differs = both.filter(both[f"0 {name}"].ne_missing(both[f"1 {name}"]) | alone)
         sides = [
@@ -461,8 +339,8 @@ def _compared(stored: pl.DataFrame, rebuilt: pl.DataFrame, key: tuple[str, ...])
                 ],
                 dtype=pl.String,
             )
-            for number, side in enumerate(_TOLD[1:])
+            for number, side in enumerate(_LEAK_COLUMNS[1:])
         ]
         shown_key = [pl.col(one).alias(_shown_key(one)) for one in key]
-        found.append(differs.select(*shown_key, pl.lit(name).alias(_TOLD[0]), *sides))
+        found.append(differs.select(*shown_key, pl.lit(name).alias(_LEAK_COLUMNS[0]), *sides))
     return pl.concat(found)

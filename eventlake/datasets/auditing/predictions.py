@@ -1,4 +1,4 @@
-"""Predictions as events: each names the dataset, the row and the model that it was made with, so that it can be explained later."""
+"""Records predictions as events that name dataset, row and model, and explains them later."""
 
 import hashlib
 import json
@@ -30,21 +30,21 @@ SCHEMA = pa.schema(
         pa.field("prediction", pa.float64(), nullable=False),
     ]
 )
-"""Of a prediction's payload: the dataset's manifest hash, the row's key as canonical JSON, the model's digest, and what it said."""
+"""The payload: manifest hash, the row's key as canonical JSON, model digest, and the value."""
 _PREDICTION = "prediction"
-_MOST = 1_000
+_MOST_CHARACTERS = 1_000
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class PredictionExplanation:
-    """What a prediction was made of.
+    """A recorded prediction, with its row and the events behind it.
 
     Attributes:
-        event_id: Of the prediction.
-        model: The model's digest.
-        prediction: What it said.
-        dataset: That it was made with.
-        explanation: The row, and the events behind it, as they were.
+        event_id: The ``id`` of the prediction event.
+        model: The model's digest or name.
+        prediction: The predicted value.
+        dataset: The dataset to which the model was applied.
+        explanation: The row, and the events behind it.
     """
 
     event_id: str
@@ -55,7 +55,7 @@ class PredictionExplanation:
 
     @property
     def row(self) -> dict[str, Any]:
-        """The features as they were."""
+        """The row of the dataset, by column."""
         return self.explanation.row
 
     @property
@@ -68,7 +68,7 @@ class PredictionExplanation:
         return f"<PredictionExplanation: {self.card().title}>"
 
     def card(self) -> Card:
-        """What to show."""
+        """The explanation as a card."""
         card = self.explanation.card()
         facts = (("model", self.model), ("dataset", self.dataset.manifest_hash), *card.facts)
         return Card(
@@ -80,10 +80,10 @@ class PredictionExplanation:
 
 
 def model_digest(model: str | bytes | os.PathLike[str]) -> str:
-    """What names a model: text as it is, else the SHA-256 of the bytes, or of a file's.
+    """The identifier of a model: text as it is, or the SHA-256 of bytes or of a file.
 
     Raises:
-        InvalidInputError: No text, bytes or path, or an empty one.
+        InvalidInputError: It is empty, or neither text, bytes nor a path.
         NotFoundError: There is no such file.
     """
     if isinstance(model, str) and model:
@@ -97,50 +97,63 @@ def model_digest(model: str | bytes | os.PathLike[str]) -> str:
         except FileNotFoundError as error:
             message = f"there is no model at {os.fspath(model)}"
             raise NotFoundError(message) from error
-    message = f"expected the model as its digest or name, its bytes, or the path of its file, found {model!r}"
+    message = (
+        "expected the model as its digest or name, its bytes, or the path of its file, "
+        f"found {model!r}"
+    )
     raise InvalidInputError(message)
 
 
 def prediction_events(
     dataset: Dataset, frame: Any, model: str | bytes | os.PathLike[str]
 ) -> list[dict[str, Any]]:
-    """The events of predictions: one a row, whose id is a hash of dataset, key and model.
+    """One event for each prediction, whose ``id`` is a hash of dataset, key and model.
 
     Args:
-        dataset: That they were made with.
-        frame: Its key columns, and ``prediction``, a number.
-        model: As ``model_digest`` takes it.
+        dataset: The dataset to which the model was applied.
+        frame: The dataset's key columns, and ``prediction``, a finite number.
+        model: As for ``model_digest``.
 
     Raises:
-        InvalidInputError: A column is missing, a key is not the dataset's or stands twice, a
-            prediction is no finite number.
+        InvalidInputError: A column is missing, a key is not in the dataset or occurs twice, or a
+            prediction is not a finite number.
     """
     digest, key = model_digest(model), list(dataset.manifest.recipe.key)
     given = pl.DataFrame(table_of(frame, "predictions"))
     missing = [name for name in (*key, _PREDICTION) if name not in given.columns]
     if missing:
-        message = f"expected predictions with the columns {', '.join((*key, _PREDICTION))}, found {', '.join(given.columns)}"
+        message = (
+            f"expected predictions with the columns {', '.join((*key, _PREDICTION))}, "
+            f"found {', '.join(given.columns)}"
+        )
         raise InvalidInputError(message, INDEX_HINT, column=missing[0])
     rows = dataset.polars()
     try:
         keys = given.select(pl.col(name).cast(rows.schema[name]) for name in key)
-        said = given[_PREDICTION].cast(pl.Float64)
+        predictions = given[_PREDICTION].cast(pl.Float64)
+        # A cast must not round a key to that of another row.
         changed = [
             name
             for name in key
             if not keys[name].cast(given.schema[name]).equals(given[name], null_equal=True)
         ]
     except pl.exceptions.PolarsError as error:
-        message = f"expected predictions for keys of the types that {dataset.name} has, as numbers: {error}"
+        message = (
+            f"expected predictions for keys of the types that {dataset.name} has, as numbers: "
+            f"{error}"
+        )
         raise InvalidInputError(message) from error
     if changed:
-        message = f"expected {changed[0]} as {rows.schema[changed[0]]}, found values that are none"
+        message = f"expected {changed[0]} as {rows.schema[changed[0]]}, found other values"
         raise InvalidInputError(message, column=changed[0])
-    if said.null_count() or not said.is_finite().all():
+    if predictions.null_count() or not predictions.is_finite().all():
         message = "expected predictions as finite numbers, found null, NaN or infinite ones"
         raise InvalidInputError(message, column=_PREDICTION)
     if keys.is_duplicated().any() or keys.join(rows, on=key, how="anti").height:
-        message = f"expected each prediction for another row of {dataset.name} ({', '.join(key)}), found a key twice, or one that is not there"
+        message = (
+            f"expected each prediction for another row of {dataset.name} ({', '.join(key)}), "
+            "found a key twice, or one that is not there"
+        )
         raise InvalidInputError(message)
     entity = dataset.entity()
     subjects = (
@@ -149,32 +162,38 @@ def prediction_events(
         else keys.join(rows, on=key, how="left", maintain_order="left")[entity].to_list()
     )
     events = []
-    for values, subject, value in zip(keys.rows(named=True), subjects, said, strict=True):
-        told = canonical_json({name: _plain(part) for name, part in values.items()}).decode()
-        data = {"dataset": dataset.manifest_hash, "key": told, "model": digest, "prediction": value}
-        name = sha256_hex(canonical_json([dataset.manifest_hash, told, digest]))[:32]
-        # Not every entity can be a subject.
-        about = (
-            {"subject": str(subject)}
-            if subject is not None and str(subject).isprintable() and 0 < len(str(subject)) <= _MOST
-            else {}
-        )
-        events.append({"id": name, "source": SOURCE, "type": EVENT_TYPE, "data": data, **about})
+    for values, subject, value in zip(keys.rows(named=True), subjects, predictions, strict=True):
+        row_key = canonical_json({name: _plain(part) for name, part in values.items()}).decode()
+        data = {
+            "dataset": dataset.manifest_hash,
+            "key": row_key,
+            "model": digest,
+            "prediction": value,
+        }
+        event_id = sha256_hex(canonical_json([dataset.manifest_hash, row_key, digest]))[:32]
+        event = {"id": event_id, "source": SOURCE, "type": EVENT_TYPE, "data": data}
+        if subject is not None and _can_be_subject(str(subject)):
+            event["subject"] = str(subject)
+        events.append(event)
     return events
 
 
+def _can_be_subject(entity: str) -> bool:
+    return entity.isprintable() and 0 < len(entity) <= _MOST_CHARACTERS
+
+
 def _plain(value: Any) -> str | int:
-    """A part of a key, as JSON has it exactly; an instant as RFC 3339."""
+    """A part of a key as an exact JSON value; an instant as RFC 3339."""
     if isinstance(value, (int, str)):
         return value
     return value.isoformat() if isinstance(value, date) else str(value)
 
 
 def key_in(event_id: str, text: str) -> Any:
-    """The key of a row as a recorded prediction names it.
+    """The row's key in a recorded prediction.
 
     Raises:
-        CorruptionError: It is no key in JSON.
+        CorruptionError: It is not valid JSON.
     """
     try:
         if problem := check_bounds(text.encode(), SMALL):

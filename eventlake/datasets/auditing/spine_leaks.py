@@ -1,4 +1,4 @@
-"""Whether the rows of a spine of events are those that were known at their cutoff."""
+"""Checks that the rows of an event spine are those that were known at their cutoff."""
 
 from dataclasses import replace
 
@@ -21,26 +21,30 @@ def spine_leaks(
     chosen: pl.DataFrame,
     known: str,
 ) -> pl.DataFrame:
-    """The differences between a stored spine and the rows that were known, told apart by entity, cutoff and occurrence.
+    """The differences between a stored spine and the rows that were known then.
+
+    Rows are matched by entity, cutoff and occurrence.
 
     Args:
-        declared: How the spine was made.
-        history: What from.
+        declared: The declaration of the spine.
+        history: The events from which it was made.
         spine: The stored rows, with ``spine_row``.
-        chosen: Those of them that are looked at; only if it is all of them, missing rows are found.
-        known: What counts: ``cutoff`` or ``watermark``.
+        chosen: The rows to check. Missing rows are found only if these are all rows.
+        known: Which events count: those known at the ``cutoff``, or at the ``watermark``.
 
     Returns:
-        The stored row, if there is one, ``COLUMN``, which is ``row`` if the whole row differs,
-        ``STORED`` and ``REBUILT``.
+        The stored row, if there is one; ``COLUMN``, which is ``row`` if the whole row differs;
+        ``STORED`` and ``REBUILT`` as text.
     """
-    told = rows_of(replace(declared, known=known, labels=()), history)[0]
+    known_rows = rows_of(replace(declared, known=known, labels=()), history)[0]
     names = [declared.by, CUTOFF, _TURN]
     turn = pl.int_range(pl.len()).over(declared.by, CUTOFF).alias(_TURN)
     stored = spine.with_columns(turn).join(
         chosen.select("spine_row"), on="spine_row", how="semi", maintain_order="left"
     )
-    rebuilt = told.with_columns(turn).rename({name: f"eventlake {name}" for name in declared.carry})
+    rebuilt = known_rows.with_columns(turn).rename(
+        {name: f"eventlake {name}" for name in declared.carry}
+    )
     both = stored.join(
         rebuilt.with_columns(pl.lit(value=True).alias(_SIDE)),
         on=names,

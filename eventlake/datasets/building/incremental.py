@@ -1,4 +1,4 @@
-"""Incremental builds: reuse the rows of an earlier build, and recompute what may have changed.
+"""Incremental builds: reuse the rows of an earlier build and recompute those that may have changed.
 
 SQL is recomputed by entity. An entity may have changed if it has a new event, if a new correction
 superseded or restored one of its events, or if its spine rows changed. All rows of such an entity

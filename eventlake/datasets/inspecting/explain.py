@@ -1,9 +1,9 @@
-"""Which events are behind a row of a dataset, or behind one value of it.
+"""Finds the events behind a row of a dataset, or behind one of its values.
 
-Of declared features they are the events inside the window. Else asked of the projection itself,
-over the events of the row's entity alone: the row must come out as it is stored. An event is
-*behind* a row or a value if it would be another without the event. So what several events say
-together, each of them sufficient, is behind none of them.
+For declared features these are the events inside the window. A SQL projection is run over the
+events of the row's entity, which must give the stored row, and again without each event. An event
+is *behind* a value if the value changes without it. So a value for which each of several events
+suffices has none of them behind it.
 """
 
 import math
@@ -26,30 +26,32 @@ from eventlake.datasets.store.archive import SPINE_ROW, Archive
 from eventlake.datasets.store.recorded import (
     declared_types_of,
     event_spines_of,
+    features_of,
     labels_of,
     projection_of,
 )
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError, NotFoundError
 from eventlake.features.explain import inside
+from eventlake.features.feature_set import FeatureSet
 from eventlake.features.planned.plan import compiled
 from eventlake.features.spines.spine_rows import ahead_of, event_of
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.sql.duckdb_views import ENTITY
 from eventlake.progress import task
 from eventlake.projections.computation import Computation, EntityColumns
-from eventlake.projections.features import feature_set
+from eventlake.projections.kinds import kind_named
 from eventlake.projections.on_duckdb.by_entity import OneEntity, entity_columns
 from eventlake.projections.rows import finish
 from eventlake.verbs import helpful
 
 MOST_EVENTS = 10_000
-"""Of one entity, that are left out one after the other."""
+"""Maximum events of an entity that are removed one by one."""
 _SHOWN = 20
 _INSIDE = "inside the window of"
 
 
 class About(NamedTuple):
-    """What is explained: see ``Explanation``."""
+    """The subject of an explanation; see ``Explanation``."""
 
     dataset: str
     row: dict[str, Any]
@@ -61,22 +63,22 @@ class About(NamedTuple):
 @helpful
 @dataclass(frozen=True, slots=True, repr=False)
 class Explanation:
-    """The events behind a row, or a value.
+    """The events behind a row, or behind one of its values.
 
     Attributes:
         dataset: The manifest hash.
-        row: The row that is explained.
-        column: The one that is; None for the whole row.
-        by: The column that names the entity.
-        entity: The row's; None is an entity as well.
-        events: What the projection reads of the entity, in sequence order: ``sequence``, ``time``,
-            ``id``, and ``behind``, the columns that would be another without the event; all of them
-            where the row would not be there. Of declared features, the columns in whose window the
-            event is.
-        told: What ``behind`` means, in words.
-        known: False of a label that is not known yet: its ``events`` are those so far.
-        note: Of a column of a spine of events, what it is: the window of a label, up to when it is
-            not known and why, or which event the column comes from.
+        row: The explained row.
+        column: The explained column; None for the whole row.
+        by: The column of the entity.
+        entity: The row's entity; null is an entity too.
+        events: The events of the entity that the projection reads, in sequence order: ``sequence``,
+            ``time``, ``id``, and ``behind``, the columns that would change without the event (all
+            columns if the row would be missing). For declared features, the columns whose window
+            has the event.
+        told: The meaning of ``behind``, in words.
+        known: False if the column is a label that is not known yet; ``events`` are those so far.
+        note: For a column of an event spine, its origin: the window of a label, until when it is
+            not known and why, or the event from which the column comes.
     """
 
     dataset: str
@@ -91,7 +93,7 @@ class Explanation:
 
     @property
     def behind(self) -> pl.DataFrame:
-        """The events behind the row, or behind the column."""
+        """The events behind the column, or behind the row if there is no ``column``."""
         named = (
             pl.col("behind").list.len() > 0
             if self.column is None
@@ -104,7 +106,7 @@ class Explanation:
         return f"<Explanation: {self.card().title}>"
 
     def card(self) -> Card:
-        """What to show."""
+        """The explanation as a card."""
         found = self.behind
         what = "the row" if self.column is None else f"{self.column} {shown(self.row[self.column])}"
         title = f"{counted(found.height, 'event')} behind {what}"
@@ -132,19 +134,19 @@ class Explanation:
 
 
 def explain(archive: Archive, history: PinnedHistory, key: Any, column: str | None) -> Explanation:
-    """The events behind the row with a key.
+    """Find the events behind the row with a key.
 
     Args:
         archive: The dataset.
         history: The lake at its checkpoint, under its schemas.
-        key: The value of its key column or values in their order, or by name the values of any
-            columns that one row alone has; text stands for a value of any type.
-        column: Whose value is asked about; None for the whole row.
+        key: The value of the key column, the values of several in order, or a mapping of columns
+            and values that identify one row. Text can stand for a value of any type.
+        column: The column to explain; None for the whole row.
 
     Raises:
         NotFoundError: There is no such row.
-        InvalidInputError: There is no such column, the key is none, or it cannot be told which
-            events a row was made of.
+        InvalidInputError: There is no such column, the key is invalid, or the projection cannot be
+            explained.
         CorruptionError: The events do not make the stored row.
         StorageError: See ``isolated``.
     """
@@ -155,16 +157,16 @@ def explain(archive: Archive, history: PinnedHistory, key: Any, column: str | No
             message, f"its columns are {', '.join(name for name, _ in archive.manifest.schema)}."
         )
     row = _row(pl.DataFrame(archive.rows()), recipe.key, key)
-    explanation: Explanation = isolated(_explained, history, archive, row=row, column=column)
+    explanation: Explanation = isolated(_explain, history, archive, row=row, column=column)
     return explanation
 
 
-def _explained(
+def _explain(
     history: PinnedHistory, archive: Archive, *, row: pl.DataFrame, column: str | None
 ) -> Explanation:
     recipe = archive.manifest.recipe
-    if recipe.kind == "features":
-        return _features(archive, history, row, column)
+    if (features := features_of(archive)) is not None:
+        return _explain_features(features, archive, history, row, column)
     spine = archive.spine()
     computation, columns = _by_entity(archive, history, spine)
     projection = computation.projection
@@ -173,10 +175,13 @@ def _explained(
     try:
         events = one.events()
         if events.height > MOST_EVENTS:
-            message = f"{events.height:,} events of {projection.by} {entity[ENTITY][0].as_py()!r} are too many to leave out one by one"
+            message = (
+                f"{events.height:,} events of {projection.by} {entity[ENTITY][0].as_py()!r} "
+                "are too many to leave out one by one"
+            )
             raise InvalidInputError(message, f"at most {MOST_EVENTS:,}.")
         keys = row.select(recipe.key)
-        if not _found(computation, one.rows(), keys).equals(row):
+        if not _row_with(computation, one.rows(), keys).equals(row):
             message = (
                 f"dataset {recipe.name}: the events of the history do not make the stored row again"
             )
@@ -184,7 +189,7 @@ def _explained(
         behind = []
         with task("leaving out events", events.height) as advance:
             for sequence in events["sequence"]:
-                other = _found(computation, one.rows(without=sequence), keys)
+                other = _row_with(computation, one.rows(without=sequence), keys)
                 behind.append(
                     [
                         name
@@ -203,18 +208,19 @@ def _explained(
         projection.by or "",
         entity.column(ENTITY)[0].as_py(),
     )
+    # A column that no event changes may be one that the query copies from the spine.
     if column is not None and not any(column in names for names in behind):
-        passed = _passed_on(row, column, spine, columns)
-        told = _of_spine(archive, history, about, *passed) if passed else None
-        if told is not None:
-            return told
+        copied = _copied_from_spine(row, column, spine, columns)
+        explanation = _explain_spine(archive, history, about, *copied) if copied else None
+        if explanation is not None:
+            return explanation
     return Explanation(*about, events)
 
 
-def _passed_on(
+def _copied_from_spine(
     row: pl.DataFrame, column: str, spine: pa.Table | None, columns: EntityColumns
 ) -> tuple[str, int] | None:
-    """The column of the spine of the same name, and the number of the row there; None if the value is not the spine's."""
+    """The spine's column of the same name and value, and its row number; None if there is none."""
     if spine is None or not columns.spine_rows:
         return None
     name, number = named(spine.column_names, column), int(row[columns.spine_rows[0]][0])
@@ -224,11 +230,14 @@ def _passed_on(
     return (name, number) if value.equals(row[column], check_names=False, null_equal=True) else None
 
 
-def _features(
-    archive: Archive, history: PinnedHistory, row: pl.DataFrame, column: str | None
+def _explain_features(
+    features: FeatureSet,
+    archive: Archive,
+    history: PinnedHistory,
+    row: pl.DataFrame,
+    column: str | None,
 ) -> Explanation:
-    """The events inside the windows of declared features, which need no guessing."""
-    features = feature_set(projection_of(archive))
+    """The events inside the windows of declared features; nothing needs to be run."""
     values = row.row(0, named=True)
     entity, cutoff = values[features.spine_entity], row[features.cutoff].cast(pl.Int64)[0]
     about = About(archive.manifest.manifest_hash, values, column, features.by, entity)
@@ -236,31 +245,31 @@ def _features(
         return Explanation(
             *about, inside(compiled(features, history.catalogue), history, entity, cutoff), _INSIDE
         )
-    told = _of_spine(archive, history, about, column, int(values[SPINE_ROW]))
-    if told is not None and column in labels_of(archive):
-        return told
+    explanation = _explain_spine(archive, history, about, column, int(values[SPINE_ROW]))
+    if explanation is not None and column in labels_of(archive):
+        return explanation
     message = (
         f"dataset {archive.manifest.recipe.name}: {column} is a column of the spine, not a feature"
     )
     message += "; the spine was given as rows" * (not archive.event_spines())
-    message += "" if told is None else f"; it {told.note}"
+    message += "" if explanation is None else f"; it {explanation.note}"
     raise InvalidInputError(
         message, f"the features are {', '.join(features.columns)}.", column=column
     )
 
 
-def _of_spine(
+def _explain_spine(
     archive: Archive, history: PinnedHistory, about: About, column: str, row: int
 ) -> Explanation | None:
-    """The events that a label of a row of a spine looks at, or the one that another column comes from; None if no event says it."""
+    """The events of a label's window, or the event of a carried column; None without an event."""
     spines = event_spines_of(archive)
     for spine in spines:
         if column in {name for name, _, _ in spine.labels}:
             ahead = ahead_of(spine, history, column, row)
-            called = pl.col("behind").list.eval(pl.element().replace({column: about.column}))
+            renamed = pl.col("behind").list.eval(pl.element().replace({column: about.column}))
             return Explanation(
                 *about,
-                ahead.events.with_columns(called),
+                ahead.events.with_columns(renamed),
                 _INSIDE,
                 ahead.known,
                 f"looks at {ahead.told}",
@@ -268,7 +277,10 @@ def _of_spine(
     event = event_of(spines[0], history, row) if spines and column != SPINE_ROW else None
     if event is None:
         return None
-    note = f"comes from the event {event['id'][0]!r} at sequence {event['sequence'][0]:,}, which makes the row"
+    note = (
+        f"comes from the event {event['id'][0]!r} at sequence {event['sequence'][0]:,}, "
+        "which makes the row"
+    )
     return Explanation(
         *about, event.with_columns(behind=pl.lit([about.column])), "it is the source of", note=note
     )
@@ -277,11 +289,19 @@ def _of_spine(
 def _by_entity(
     archive: Archive, history: PinnedHistory, spine: pa.Table | None
 ) -> tuple[Computation, EntityColumns]:
-    """The computation by the entity that was declared, or by the subject."""
+    """The computation by the declared entity, or by the subject.
+
+    Raises:
+        InvalidInputError: Its rows do not depend on one entity each, or it is not exact.
+    """
     recipe = archive.manifest.recipe
-    hint = "it is told of SQL projections at the level exact whose rows are about one entity each; declare by=."
-    if recipe.kind != "sql" or recipe.level != "exact":
-        message = f"which events a row of {recipe.name} was made of cannot be told of a {recipe.level} {recipe.kind} projection"
+    subject = f"the events behind a row of {recipe.name} cannot be found"
+    hint = (
+        "only SQL projections at the level exact whose rows depend on one entity each "
+        "can be explained; declare by=."
+    )
+    if not kind_named(recipe.kind).by_entity or recipe.level != "exact":
+        message = f"{subject}: it is a {recipe.level} {recipe.kind} projection"
         raise InvalidInputError(message, hint)
     provenance = archive.provenance()
     projection = replace(
@@ -293,52 +313,56 @@ def _by_entity(
     try:
         columns = entity_columns(computation)
     except EventlakeError as error:
-        message = f"which events a row of {recipe.name} was made of cannot be told: {error.message}"
+        message = f"{subject}: {error.message}"
         raise InvalidInputError(message, hint) from error
     if not columns.holding and not columns.spine_rows:
-        message = f"which events a row of {recipe.name} was made of cannot be told: no column says its {projection.by}"
+        message = f"{subject}: no column identifies its {projection.by}"
         raise InvalidInputError(message, hint)
     return computation, columns
 
 
 def _row(rows: pl.DataFrame, names: tuple[str, ...], key: Any) -> pl.DataFrame:
-    """The one row that has a key."""
-    parts = (
-        list(key.values())
-        if isinstance(key, Mapping)
-        else list(key)
-        if isinstance(key, list | tuple)
-        else [key]
-    )
+    """The one row with a key.
+
+    Raises:
+        NotFoundError: There is no such row.
+        InvalidInputError: The key is invalid, or several rows have it.
+    """
+    given = key.values() if isinstance(key, Mapping) else key
+    parts = list(given) if isinstance(key, Mapping | list | tuple) else [key]
     values = dict(key) if isinstance(key, Mapping) else dict(zip(names, parts, strict=False))
     if (
         not values
         or (not isinstance(key, Mapping) and len(parts) != len(names))
         or not set(values) <= set(rows.columns)
     ):
-        message = f"expected a key as values of {', '.join(names)}, or a dict of columns and values, found {key!r}"
+        message = (
+            f"expected a key as values of {', '.join(names)}, "
+            f"or a dict of columns and values, found {key!r}"
+        )
         raise InvalidInputError(message, f"the columns are {', '.join(rows.columns)}.")
     try:
         chosen = [_is(rows.schema[name], name, value) for name, value in values.items()]
         found = rows.filter(*chosen)
     except (pl.exceptions.PolarsError, TypeError, ValueError, ArithmeticError) as error:
-        message = f"{key!r} is no key of these rows: {error}"
+        message = f"{key!r} is not a valid key of these rows: {error}"
         raise InvalidInputError(message) from error
+    described = ", ".join(f"{name} {value!r}" for name, value in values.items())
     if not found.height:
-        message = f"there is no row with the key {', '.join(f'{name} {value!r}' for name, value in values.items())}"
+        message = f"there is no row with the key {described}"
         raise NotFoundError(message)
     if found.height > 1:
-        message = f"{found.height:,} rows have {', '.join(f'{name} {value!r}' for name, value in values.items())}"
+        message = f"{found.height:,} rows have {described}"
         raise InvalidInputError(message, f"name more columns; the key is {', '.join(names)}.")
     return found
 
 
 def _is(kind: pl.DataType, name: str, value: Any) -> pl.Expr:
-    """Whether a column holds a value, which text may stand for.
+    """Whether a column has a value, which may be given as text.
 
     Raises:
-        TypeError: It is no single value, or a truth where the column has none.
-        ValueError: It is no finite number.
+        TypeError: It is not a single value, or a boolean for a column of another type.
+        ValueError: It is not a finite number.
     """
     if value is None:
         return pl.col(name).is_null()
@@ -353,7 +377,7 @@ def _is(kind: pl.DataType, name: str, value: Any) -> pl.Expr:
         with suppress(InvalidOperation):
             value = Decimal(str(value))
     if isinstance(value, Decimal | float) and not math.isfinite(value):
-        message = f"{value!r} is no finite number"
+        message = f"{value!r} is not a finite number"
         raise ValueError(message)
     return (
         pl.col(name).cast(pl.String) == value if isinstance(value, str) else pl.col(name) == value
@@ -361,7 +385,7 @@ def _is(kind: pl.DataType, name: str, value: Any) -> pl.Expr:
 
 
 def _microseconds(value: str | date, *, zoned: bool) -> int:
-    """An instant of a key; without a zone if the column has none."""
+    """An instant of a key in microseconds; without a time zone if the column has none."""
     if not zoned and isinstance(value, str):
         value = f"{value}Z"
     elif not zoned and isinstance(value, datetime):
@@ -385,7 +409,7 @@ def _entity(row: pl.DataFrame, spine: pa.Table | None, by: str, columns: EntityC
     )
 
 
-def _found(computation: Computation, result: pa.Table, keys: pl.DataFrame) -> pl.DataFrame:
-    """The row of the same key among what came out; none where there is none."""
+def _row_with(computation: Computation, result: pa.Table, keys: pl.DataFrame) -> pl.DataFrame:
+    """The row with the key among an engine's result; an empty frame if there is none."""
     rows = pl.DataFrame(finish(computation, result))
     return rows.join(keys, on=keys.columns, how="semi", nulls_equal=True)

@@ -1,4 +1,4 @@
-"""Training and test rows, told apart by entity or by time, by a rule that is written down and gives the same anywhere."""
+"""Splits rows into training and test rows, by entity or by time, by a reproducible rule."""
 
 import hashlib
 import math
@@ -29,14 +29,14 @@ _PARTS = 10**6
 @helpful
 @dataclass(frozen=True, slots=True, repr=False)
 class Split:
-    """The rows of a dataset in two parts.
+    """Training and test rows of a dataset.
 
     Attributes:
-        train: Those to learn from, in the dataset's order.
-        test: Those to be judged by.
-        left_out: Those in neither part: training rows whose labels look into the test period.
-        rule: How they were told apart, and the content hash of each part: plain JSON values, to be
-            kept with the model.
+        train: The training rows, in the dataset's order.
+        test: The test rows, in the dataset's order.
+        left_out: Rows in neither part: training rows whose labels look into the test period.
+        rule: The rule of the split and the content hash of each part, as plain JSON values, to be
+            stored with the model.
     """
 
     train: pl.DataFrame
@@ -58,7 +58,7 @@ class Split:
         return f"<Split: {self.card().title}>"
 
     def card(self) -> Card:
-        """What to show."""
+        """The split as a card."""
         facts = tuple((name, str(value)) for name, value in self.rule.items())
         title = f"{self.train.height:,} rows to train, {self.test.height:,} to test"
         if self.left_out.height:
@@ -77,27 +77,28 @@ def split(
     since: datetime | str | None,
     gap: int,
 ) -> Split:
-    """Puts rows into two parts.
+    """Split rows into training and test rows.
 
-    By entity, all rows of one fall to the same part: to the test where the first 60 bits of the
-    SHA-256 of ``salt + "/" + entity`` (UTF-8; a null is the empty text), big-endian, modulo
-    1,000,000 are less than ``test`` millionths. By time, the test are the rows from an instant on,
-    inclusive: ``since``, or the earliest that leaves a share of at most ``test``, rows of one
-    instant staying together. An earlier row is left out if the first instant of the test is less
-    than ``gap`` after its own.
+    By entity: all rows of an entity are in the same part. They are test rows if the first 60 bits
+    of the SHA-256 of ``salt + "/" + entity`` (UTF-8; null is the empty text), as a big-endian
+    number modulo 1,000,000, are less than ``test`` millionths.
+
+    By time: test rows are those from an instant on, inclusive: ``since``, or the earliest instant
+    that gives a share of at most ``test``; rows of one instant stay together. An earlier row is
+    left out if it is less than ``gap`` before the first instant of the test.
 
     Args:
-        rows: In their order.
-        manifest_hash: Whose rows.
+        rows: The rows, in the dataset's order.
+        manifest_hash: The dataset's manifest hash.
         by: ``entity`` or ``time``.
-        column: That holds the one or the other.
-        test: The share of the test, between 0 and 1.
-        salt: Another one gives another split; for ``entity``.
-        since: For ``time``, instead of a share.
-        gap: For ``time``, in microseconds.
+        column: The column of the entity or of the instants.
+        test: The share of the test, strictly between 0 and 1.
+        salt: Changes the split by entity.
+        since: By time, the first instant of the test, instead of a share.
+        gap: By time, in microseconds.
 
     Raises:
-        InvalidInputError: An argument cannot be.
+        InvalidInputError: An argument is invalid.
     """
     if by not in {ENTITY, TIME}:
         message = f"expected by as 'entity' or 'time', found {by!r}"
@@ -147,10 +148,10 @@ def split(
 
 
 def gap_of(given: Length) -> int:
-    """A gap in microseconds; ``0d`` is none.
+    """A gap in microseconds; ``0d`` is 0.
 
     Raises:
-        InvalidInputError: It is no length.
+        InvalidInputError: It is not a valid length of time.
     """
     return 0 if given in _NO_GAP else microseconds(given, "gap")
 
@@ -161,10 +162,10 @@ def _place(value: object, salt: str) -> int:
 
 
 def _instant(since: datetime | str, *, zoned: bool) -> int:
-    """``since`` in microseconds, exactly; for a column without a zone it has none either.
+    """``since`` in exact microseconds; it has a time zone if and only if the column has one.
 
     Raises:
-        InvalidInputError: It is no such instant.
+        InvalidInputError: It is not such an instant.
     """
     if not zoned and isinstance(since, datetime) and since.tzinfo is None:
         since = since.replace(tzinfo=UTC)
@@ -175,7 +176,10 @@ def _instant(since: datetime | str, *, zoned: bool) -> int:
 
 
 def _bound(instants: pl.Series, test: float) -> int:
-    """The earliest instant from which on there are at most that share of the rows; one after all where there is none."""
+    """The earliest instant from which on there is at most this share of the rows.
+
+    If even the last instant has a larger share, it is one microsecond after all rows.
+    """
     counted = instants.rename("instant").value_counts().sort("instant", descending=True)
     share = counted["count"].cum_sum() / max(len(instants), 1)
     fitting = counted.filter(share <= test)["instant"]
@@ -186,8 +190,8 @@ def matrix(rows: pl.DataFrame, left: Iterable[str], categories: Any = None) -> A
     """Features as a pandas frame; see ``Dataset.x``.
 
     Raises:
-        InvalidInputError: There is no such column, a feature is neither number nor text, or has no
-            categories where some are given.
+        InvalidInputError: There is no such column, or a feature is neither number nor text, or has
+            no categories although some are given.
     """
     unknown = sorted(set(left) - set(rows.columns))
     if unknown:
@@ -208,11 +212,11 @@ def matrix(rows: pl.DataFrame, left: Iterable[str], categories: Any = None) -> A
 
 
 def target_of(rows: pl.DataFrame, target: str, unknown: str) -> pl.DataFrame:
-    """The rows that have a target; see ``Dataset.xy``.
+    """The rows with a target; see ``Dataset.xy``.
 
     Raises:
-        InvalidInputError: There is no such column, or it is null somewhere and rows without it are
-            not to be dropped.
+        InvalidInputError: There is no such column, or a target is null and ``unknown`` is
+            ``refuse``.
     """
     if target not in rows.columns:
         message = f"there is no column {target}"
@@ -222,7 +226,8 @@ def target_of(rows: pl.DataFrame, target: str, unknown: str) -> pl.DataFrame:
         raise InvalidInputError(message)
     missing = rows[target].null_count()
     if missing and unknown == _UNKNOWN[0]:
-        message = f"{target} is null in {missing:,} of {counted(rows.height, 'row')}: it is not known there yet"
+        total = counted(rows.height, "row")
+        message = f"{target} is null in {missing:,} of {total}: it is not known there yet"
         raise InvalidInputError(
             message, f"leave these rows out with xy({target!r}, unknown='drop').", column=target
         )
@@ -235,7 +240,7 @@ def series_of(rows: pl.DataFrame, column: str) -> Any:
 
 
 def _categories(column: pl.Series, given: Any) -> list[str]:
-    """The values of a text column that have a code: those that are there, sorted, or those that were given."""
+    """The categories of a text column: the given ones, or its sorted distinct values."""
     if given is None:
         return column.drop_nulls().unique().sort().to_list()
     try:
@@ -259,7 +264,7 @@ def _categories(column: pl.Series, given: Any) -> list[str]:
 
 def _categorical(values: Any, categories: list[str]) -> Any:
     """Text as an unordered categorical; a value that is not among the categories is missing."""
-    import pandas as pd  # noqa: PLC0415 - an extra, and it made the values
+    import pandas as pd  # noqa: PLC0415 - an optional dependency, imported before by Polars
 
     return pd.Categorical(
         values.where(values.isin(categories), None), categories=categories, ordered=False
@@ -267,7 +272,7 @@ def _categorical(values: Any, categories: list[str]) -> Any:
 
 
 def _floats(column: pl.Series) -> pl.Series:
-    """A column as float64; each decimal as the nearest double, whatever the engine's own cast does."""
+    """A column as float64; decimals become the nearest double, which Polars' cast does not give."""
     if isinstance(column.dtype, pl.Decimal):
         array = column.to_arrow()
         return pl.Series(column.name, np.where(array.is_null(), math.nan, doubles(array)))
@@ -275,7 +280,6 @@ def _floats(column: pl.Series) -> pl.Series:
 
 
 def _pandas(frame: pl.DataFrame) -> Any:
-    """As pandas' own dtypes."""
     try:
         return frame.to_pandas()
     except ModuleNotFoundError as error:
