@@ -66,7 +66,7 @@ class Dataset:
 
     @property
     def computed(self) -> bool:
-        """Whether the build that returned this handle computed the rows; False if it reused them."""
+        """Whether the build that returned this handle computed the rows rather than reused them."""
         return self._origin is not None and self._origin.startswith(COMPUTED)
 
     @property

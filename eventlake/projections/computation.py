@@ -1,4 +1,4 @@
-"""A projection over a history: everything that its rows are a function of, as one value."""
+"""A projection over a history: everything on which the rows depend, as one value."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,9 +21,9 @@ class Query:
     """One SELECT over a history.
 
     Attributes:
-        name: What to call it in messages.
+        name: The name that messages use.
         text: The SELECT.
-        history: Holds the tables that it may read.
+        history: The events that it may read.
         spine: The table ``spine``; None if there is none.
         parameters: Values by name.
     """
@@ -37,13 +37,13 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Computation:
-    """What a build computes.
+    """A projection, and everything that it is run over.
 
     Attributes:
         projection: The definition, with the values of its parameters.
-        history: The events it reads, pinned at a watermark.
-        spine: The rows that it is asked for, with ``spine_row`` as the first column; None if the
-            build has none.
+        history: The events, pinned at a watermark.
+        spine: The rows to compute, with ``spine_row`` as the first column; None if the build has no
+            spine.
         types: Declared output types.
     """
 
@@ -62,11 +62,11 @@ class Computation:
 
 @dataclass(frozen=True, slots=True)
 class EntityColumns:
-    """The columns of a projection's rows that say which entity a row is about.
+    """The columns of a projection's rows that identify the entity of a row.
 
     Attributes:
-        holding: Columns that hold the entity.
-        spine_rows: Columns that hold the number of a row of the spine.
+        holding: Columns with the entity itself.
+        spine_rows: Columns with the number of a spine row, which has the entity.
     """
 
     holding: tuple[str, ...]
@@ -79,11 +79,11 @@ class RunOptions:
 
     Attributes:
         conditions: Threads, memory limit and order of rows.
-        only: Reads no other entities; SQL and features only.
-        check_exact: Whether the frame that a Python function returns must be on the allow-list.
-            A SQL query is checked on its own, before it is run.
-        settings: DuckDB settings as recorded in a recipe; None for the fixed ones.
-        limits: When to give up a SQL query.
+        only: The only entities to read; for SQL and features.
+        check_exact: Whether the plan of the frame that a Python function returns must be on the
+            allow-list. A SQL query is checked separately, before it is run.
+        settings: DuckDB settings as recorded in a recipe. Defaults to the fixed ones.
+        limits: Time and memory limits of a SQL query.
     """
 
     conditions: RunConditions = USUAL

@@ -1,4 +1,4 @@
-"""What a user's code prints goes to stderr: stdout belongs to whoever builds."""
+"""Sends the prints of user code to standard error, for standard output belongs to the command."""
 
 import os
 import sys
@@ -9,14 +9,14 @@ from typing import TextIO
 
 _lock = threading.Lock()
 _inside: list[int] = []
-"""The threads in such a block, one entry a block."""
+"""The thread of each open block."""
 _outside: TextIO | None = None
-"""What ``sys.stdout`` was before the first of them."""
+"""``sys.stdout`` before the first block."""
 
 
 def _after_fork() -> None:
-    """Of all threads, only the one that forked goes on in a child."""
-    global _lock  # noqa: PLW0603 - a thread that was not forked may hold it
+    """Forget the blocks of other threads: a child has only the thread that forked."""
+    global _lock  # noqa: PLW0603 - in a child, no thread may be left to release it
     _lock = threading.Lock()
     _inside[:] = [thread for thread in _inside if thread == threading.get_ident()]
     _restore()
@@ -27,7 +27,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 @contextmanager
 def printing_to_stderr() -> Iterator[None]:
-    """``sys.stdout`` is ``sys.stderr`` in the block, and what it was again once no thread is in such a block."""
+    """Replace ``sys.stdout`` by ``sys.stderr`` until no thread is in such a block."""
     global _outside
     with _lock:
         if not _inside:

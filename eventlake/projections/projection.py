@@ -1,4 +1,4 @@
-"""What a projection is: code, a key, a level and, if declared, the schema of its rows."""
+"""Projections: code, a key, a level and, if declared, the schema of the rows."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,23 +24,25 @@ FEATURES_FILE = "features.json"
 @verbs
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """A definition events → rows. Made by ``Projection.sql`` or the decorator ``projection``.
+    """A definition that turns events into rows.
+
+    Create one with ``Projection.sql``, ``Projection.features`` or the decorator ``projection``.
 
     Attributes:
-        name: Lower-case letters, digits and underscores; the dataset's name.
+        name: The dataset's name: lower-case letters, digits and underscores.
         kind: ``sql`` (DuckDB), ``python`` (Polars) or ``features`` (either).
-        entry: The source file that is run, with ``:function`` for Python.
-        sources: File name to text of everything that defines the rows.
+        entry: The source file to run, with ``:function`` for Python.
+        sources: The text of every file that defines the rows, by file name.
         key: Columns that identify a row; rows are stored in their order.
-        level: ``exact``, ``fixed`` or ``unproven``, as declared.
-        schema: A ``pandera.polars`` schema or model the rows must satisfy, or None.
-        parameters: Default values of the projection's parameters.
-        function: The Python function; None for SQL.
-        by: The column that names the entity whose rows the projection is a function of, in every
-            table that it reads; None where it is no such function. It is proved, and is not a part
-            of the identity: the rows are the same.
-        spine_by: The column of the spine that names it; None where it has the same name.
-        runs_on: Of features, the engine; their rows are the same on both.
+        level: The declared level: ``exact``, ``fixed`` or ``unproven``.
+        schema: A ``pandera.polars`` schema or model that the rows must satisfy; None without one.
+        parameters: Default values of the parameters.
+        function: The Python function; None for other kinds.
+        by: The column of the entity, in every table that is read, if each row depends on one entity
+            alone; None otherwise. A build proves it. It is not part of the identity, for it does
+            not change the rows.
+        spine_by: The spine's column of the entity; None if it has the same name.
+        runs_on: The engine of features; their rows are the same on both.
     """
 
     name: str
@@ -58,37 +60,58 @@ class Projection:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            message = f"expected a name of lower-case letters, digits and underscores, found {self.name!r}"
+            message = (
+                "expected a name of lower-case letters, digits and underscores, "
+                f"found {self.name!r}"
+            )
             raise InvalidProjectionError(
                 message, "write el.Projection.sql('late_loans', query, key=['loan'])."
             )
         if self.schema is not None and not hasattr(self.schema, "validate"):
-            message = f"projection {self.name}: expected schema as a pandera.polars schema or model, found {type(self.schema).__name__}"
-            hint = "write pandera.polars.DataFrameSchema({'loan': pandera.polars.Column(str)}), or leave it out."
+            message = (
+                f"projection {self.name}: expected schema as a pandera.polars schema or model, "
+                f"found {type(self.schema).__name__}"
+            )
+            hint = (
+                "write pandera.polars.DataFrameSchema({'loan': pandera.polars.Column(str)}), "
+                "or leave it out."
+            )
             raise InvalidProjectionError(message, hint)
         if not self.key or not all(isinstance(column, str) for column in self.key):
-            message = f"projection {self.name}: expected the key as a list of at least one column, found {self.key!r}"
+            message = (
+                f"projection {self.name}: expected the key as a list of at least one column, "
+                f"found {self.key!r}"
+            )
             raise InvalidProjectionError(
-                message, "the key says what one row is about; rows are stored in its order."
+                message, "the key identifies a row; rows are stored in its order."
             )
         if self.level not in LEVELS:
-            message = f"projection {self.name}: expected a level among {', '.join(LEVELS)}, found {self.level!r}"
+            message = (
+                f"projection {self.name}: expected a level among {', '.join(LEVELS)}, "
+                f"found {self.level!r}"
+            )
             raise InvalidProjectionError(message, "write level='exact', or leave it out.")
         for file, text in self.sources.items():
             if not is_text(text):
                 message = f"projection {self.name}: expected {file} as text without lone surrogates"
                 raise InvalidProjectionError(message, "UTF-8 cannot hold half of a surrogate pair.")
             if not _FILE.fullmatch(file) or {"", ".", ".."} & set(file.split("/")):
-                message = f"projection {self.name}: expected source files below its folder, found {file!r}"
+                message = (
+                    f"projection {self.name}: expected source files below its folder, "
+                    f"found {file!r}"
+                )
                 raise InvalidProjectionError(
                     message, "a file name has letters, digits, '_', '-', '.' and '/'."
                 )
         if self.by is not None and (
             not isinstance(self.by, str) or not self.by or self.level != "exact"
         ):
-            message = f"projection {self.name}: expected by as the name of a column, for the level exact, found {self.by!r}"
+            message = (
+                f"projection {self.name}: expected by as the name of a column, for the level "
+                f"exact, found {self.by!r}"
+            )
             raise InvalidProjectionError(
-                message, "of other levels the rows may depend on what else is in the query."
+                message, "at other levels rows may depend on the other rows of the query."
             )
         _check_parameters(self.name, self.parameters)
 
@@ -105,25 +128,26 @@ class Projection:
         by: str | None = None,
         spine_by: str | None = None,
     ) -> "Projection":
-        """A DuckDB query over the tables ``events`` and, if the build has one, ``spine``.
+        """A DuckDB query over ``events``, the event tables and, if the build has one, ``spine``.
 
         Args:
-            name: The dataset's name.
-            query: One SELECT. ``$name`` stands for a parameter; ``spine`` has the spine's columns
+            name: The dataset's name: lower-case letters, digits and underscores.
+            query: One SELECT. ``$name`` is a parameter. The table ``spine`` has the spine's columns
                 and ``spine_row`` BIGINT, 0-based.
-            key: Columns that identify a row: no nulls, no floats, unique. ``["spine_row"]`` keeps
-                the spine's order.
-            level: What is promised of the rows: ``exact``, ``fixed`` or ``unproven``.
-            schema: A ``pandera.polars`` schema or model, checked before publication; its types are
+            key: Columns that identify a row: unique, without nulls, not floating point.
+                ``["spine_row"]`` keeps the spine's order.
+            level: What is promised of the rows. ``exact``: the same on any machine, proved by an
+                allow-list. ``fixed``: the same under the recorded settings. ``unproven``: nothing.
+            schema: A ``pandera.polars`` schema or model, checked before publication. Its types are
                 the dataset's.
             parameters: Default values: text, integers, booleans or None.
-            by: The column that names the entity, such as ``subject``, in every table that is read,
-                where each row is a function of one entity's rows. Proved at the build; then the
-                work can be shared among processes, and only what has changed built anew.
-            spine_by: The column of the spine that names it, where it is another.
+            by: The column of the entity, such as ``subject``, in every table that is read, if each
+                row depends on one entity alone. A build proves it. Then processes can share a build
+                and incremental builds are possible.
+            spine_by: The spine's column of the entity. Defaults to ``by``.
 
         Raises:
-            InvalidProjectionError: The definition is not usable.
+            InvalidProjectionError: The definition is invalid.
         """
         return cls(
             name,
@@ -140,10 +164,10 @@ class Projection:
 
     @classmethod
     def features(cls, features: FeatureSet, *, schema: Any = None) -> "Projection":
-        """The spine's rows, and a column for each declared feature.
+        """A projection of the spine's rows with a column for each declared feature.
 
         Args:
-            features: The set; its name is the dataset's.
+            features: The feature set; its name is the dataset's.
             schema: A ``pandera.polars`` schema or model.
         """
         sources, by, spine_by = {FEATURES_FILE: features.text()}, features.by, features.spine_entity
@@ -160,7 +184,7 @@ class Projection:
 
     @property
     def spine_entity(self) -> str:
-        """The column of the spine that names the entity."""
+        """The spine's column of the entity; empty text if no entity is declared."""
         return self.spine_by or self.by or ""
 
     @property
@@ -172,7 +196,7 @@ class Projection:
         """The same projection with some parameters set.
 
         Raises:
-            InvalidProjectionError: An unknown parameter, or a value of another type.
+            InvalidProjectionError: A parameter is unknown, or a value has another type.
         """
         unknown = sorted(set(values or {}) - set(self.parameters))
         if unknown:
@@ -202,23 +226,23 @@ def projection(
     parameters: Mapping[str, Parameter] | None = None,
     files: Iterable[str] = (),
 ) -> Callable[[Callable[..., pl.LazyFrame]], Projection]:
-    """Makes a projection of a function ``Snapshot → polars.LazyFrame``.
+    """Make a projection from a function ``Snapshot → polars.LazyFrame``.
 
-    The function is called with the snapshot, with ``spine=`` (a LazyFrame) where the build has a
+    The function is called with the snapshot, with ``spine=`` (a LazyFrame) if the build has a
     spine, and with the parameters by name. It is identified by the source of its module and of the
-    declared ``files``; a function of a notebook by its own source, and then may use imported
-    modules only.
+    declared ``files``. A function of a notebook is identified by its own source, and may use
+    imported modules only.
 
     Args:
-        name: The dataset's name.
-        key: Columns that identify a row.
-        level: ``exact``, ``fixed`` or ``unproven``.
+        name: The dataset's name: lower-case letters, digits and underscores.
+        key: Columns that identify a row: unique, without nulls, not floating point.
+        level: As for ``Projection.sql``.
         schema: A ``pandera.polars`` schema or model.
         parameters: Default values: text, integers, booleans or None.
         files: Further files that decide the rows, relative to the module's folder.
 
     Raises:
-        InvalidProjectionError: A closure, a lambda, or a definition that is not usable.
+        InvalidProjectionError: It is a closure or a lambda, or the definition is invalid.
     """
 
     def define(function: Callable[..., pl.LazyFrame]) -> Projection:
@@ -245,10 +269,16 @@ def _columns(key: Iterable[str]) -> tuple[str, ...]:
 def _check_parameters(name: str, parameters: Mapping[str, Any]) -> None:
     for parameter, value in parameters.items():
         if parameter in {"snapshot", "spine"}:
-            message = f"projection {name}: {parameter!r} is what the function is handed; a parameter needs another name"
+            message = (
+                f"projection {name}: {parameter!r} is an argument that every function gets; "
+                "a parameter needs another name"
+            )
             raise InvalidProjectionError(message)
         if not isinstance(value, _EXACT_PARAMETERS):
-            message = f"projection {name}: parameter {parameter} must be text, an integer, a boolean or None, found {value!r}"
+            message = (
+                f"projection {name}: parameter {parameter} must be text, an integer, a boolean or "
+                f"None, found {value!r}"
+            )
             raise InvalidProjectionError(
                 message, "give a decimal or an instant as text and cast it in the projection."
             )
@@ -256,5 +286,8 @@ def _check_parameters(name: str, parameters: Mapping[str, Any]) -> None:
             if isinstance(text, str) and (
                 "\0" in text or any("\ud800" <= character <= "\udfff" for character in text)
             ):
-                message = f"projection {name}: expected a parameter without NUL characters and lone surrogates, found {text!r}"
+                message = (
+                    f"projection {name}: expected a parameter without NUL characters and lone "
+                    f"surrogates, found {text!r}"
+                )
                 raise InvalidProjectionError(message)

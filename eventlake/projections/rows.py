@@ -1,4 +1,4 @@
-"""From what an engine returned to a dataset's rows: declared types, a unique key, the key's order, and pandera at the door."""
+"""Turns an engine's result into a dataset's rows: types, unique key, key order, validation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ _SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class PreparedRun:
-    """A projection that an engine can run.
+    """A projection that an engine has accepted and can run.
 
     Attributes:
-        schemas: Event type to hash of the schema, for every event table that it reads.
-        reads_clock: Whether it can see a ``recorded_at``.
-        rows: Runs it; the rows are as the engine returns them.
+        schemas: The hash of the schema by event type, for every event table that it reads.
+        reads_clock: Whether its rows can depend on ``recorded_at``.
+        rows: Runs it, and returns the rows as the engine does.
     """
 
     schemas: dict[str, str]
@@ -36,7 +36,10 @@ class PreparedRun:
 
 
 def declared_types(schema: Any) -> Types:
-    """The Arrow types a pandera schema or model declares, by column; columns without a type are left out. None without a schema."""
+    """The Arrow types that a pandera schema or model declares, by column; None without a schema.
+
+    Columns without a declared type are left out.
+    """
     if schema is None:
         return None
     types = {}
@@ -55,18 +58,24 @@ def finish(computation: Computation, result: pa.Table) -> pa.Table:
 
     Raises:
         InvalidProjectionError: The key is missing, null, repeated or a float.
-        SchemaMismatchError: A declared column is missing or does not become its type without loss;
-            a value that no reader could be given.
+        SchemaMismatchError: A declared column is missing or does not fit its type without loss, or
+            a value is out of the range that readers support.
     """
     projection = computation.projection
     doubled = repeated(result.column_names)
     if doubled:
-        message = f"projection {projection.name}: expected each column once, found {', '.join(doubled)} more than once"
+        message = (
+            f"projection {projection.name}: expected each column once, "
+            f"found {', '.join(doubled)} more than once"
+        )
         raise InvalidProjectionError(message, "name columns apart with AS.")
     table = normalise(result)
     for name, kind in (computation.types or {}).items():
         if name not in table.column_names:
-            message = f"projection {projection.name}: its schema declares column {name}, the rows have {', '.join(table.column_names)}"
+            message = (
+                f"projection {projection.name}: its schema declares column {name}, "
+                f"the rows have {', '.join(table.column_names)}"
+            )
             raise SchemaMismatchError(message, column=name)
         index = table.schema.get_field_index(name)
         table = table.set_column(
@@ -79,16 +88,25 @@ def finish(computation: Computation, result: pa.Table) -> pa.Table:
 def _in_key_order(projection: Projection, table: pa.Table) -> pa.Table:
     for name in projection.key:
         if name not in table.column_names:
-            message = f"projection {projection.name}: key column {name} is not among {', '.join(table.column_names)}"
+            message = (
+                f"projection {projection.name}: key column {name} is not among "
+                f"{', '.join(table.column_names)}"
+            )
             raise InvalidProjectionError(message, "return the key with the rows.", column=name)
         column = table.column(name)
         if pa.types.is_floating(column.type) or pa.types.is_nested(column.type):
-            message = f"projection {projection.name}: key column {name} is {logical_type(column.type)}, which is no identity"
+            message = (
+                f"projection {projection.name}: key column {name} is {logical_type(column.type)}, "
+                "which cannot identify a row"
+            )
             raise InvalidProjectionError(
                 message, "a key is made of integers, decimals, text, dates, instants or booleans."
             )
         if column.null_count:
-            message = f"projection {projection.name}: key column {name} is null in {column.null_count:,} rows"
+            message = (
+                f"projection {projection.name}: key column {name} is null in "
+                f"{column.null_count:,} rows"
+            )
             raise InvalidProjectionError(
                 message, "every row needs its key; filter those rows, or key by another column."
             )
@@ -96,7 +114,7 @@ def _in_key_order(projection: Projection, table: pa.Table) -> pa.Table:
     table = table.take(order)
     repeated = _repeated(table.select(list(projection.key)))
     if repeated is not None:
-        message = f"projection {projection.name}: key {repeated} stands in more than one row"
+        message = f"projection {projection.name}: more than one row has the key {repeated}"
         raise InvalidProjectionError(
             message, "add a column to the key, or aggregate to one row per key.", key=repeated
         )
@@ -104,7 +122,7 @@ def _in_key_order(projection: Projection, table: pa.Table) -> pa.Table:
 
 
 def _repeated(keys: pa.Table) -> dict[str, Any] | None:
-    """The first key that stands twice in sorted ``keys``."""
+    """The first key that occurs twice in sorted ``keys``."""
     if keys.num_rows < 2:  # noqa: PLR2004 - one row repeats nothing
         return None
     same = None
@@ -121,7 +139,7 @@ def _repeated(keys: pa.Table) -> dict[str, Any] | None:
 
 
 def validate(projection: Projection, table: pa.Table, rows_hash: str) -> None:
-    """Lets pandera look at the rows. It may refuse them, it may not change them.
+    """Validate the rows with pandera, which may refuse rows but must not change them.
 
     Raises:
         SchemaMismatchError: The rows break the schema; the first failures are listed.
@@ -132,8 +150,7 @@ def validate(projection: Projection, table: pa.Table, rows_hash: str) -> None:
     import pandera.config  # noqa: PLC0415 - half a second that only a schema needs
     import pandera.errors  # noqa: PLC0415
 
-    # Whatever the environment or the process says of pandera: a declared schema is checked, its
-    # types and its values.
+    # A declared schema is checked in full, even if the environment turns pandera off.
     depth = pandera.config.ValidationDepth.SCHEMA_AND_DATA
     try:
         with (
@@ -144,16 +161,20 @@ def validate(projection: Projection, table: pa.Table, rows_hash: str) -> None:
     except (pandera.errors.SchemaErrors, pandera.errors.SchemaError) as error:
         raise _refused(projection, error) from error
     except SystemExit as error:
-        message = f"projection {projection.name}: a check of its schema ended the program: SystemExit: {error}"
+        message = (
+            f"projection {projection.name}: a check of its schema ended the program: "
+            f"SystemExit: {error}"
+        )
         raise InvalidProjectionError(
             message, "a check answers for rows; leave out sys.exit()."
         ) from error
     if content_hash(checked.to_arrow()) != rows_hash:
         message = f"projection {projection.name}: its pandera schema changes values"
-        raise InvalidProjectionError(
-            message,
-            "a schema checks; leave out coerce, parsers and defaults, and change values in the projection.",
+        hint = (
+            "a schema checks; leave out coerce, parsers and defaults, and change values in the "
+            "projection."
         )
+        raise InvalidProjectionError(message, hint)
 
 
 def _refused(projection: Projection, error: Exception) -> SchemaMismatchError:
@@ -165,14 +186,12 @@ def _refused(projection: Projection, error: Exception) -> SchemaMismatchError:
     lines = []
     for case in cases.head(_SHOWN).iter_rows(named=True):
         where = f"row {case['index']}, " if case.get("index") is not None else ""
-        lines.append(
-            f"  {where}column {case.get('column')}: {case.get('check')}, found {case.get('failure_case')}"
-        )
+        check, value = case.get("check"), case.get("failure_case")
+        lines.append(f"  {where}column {case.get('column')}: {check}, found {value}")
     more = f"\n  … and {cases.height - _SHOWN:,} more" if cases.height > _SHOWN else ""
     message = (
-        f"projection {projection.name}: {cases.height:,} values break the schema, nothing was published:\n"
-        + "\n".join(lines)
-        + more
+        f"projection {projection.name}: {cases.height:,} values break the schema, "
+        "nothing was published:\n" + "\n".join(lines) + more
     )
     return SchemaMismatchError(
         message, "correct the projection, or the schema where it is wrong.", failures=cases.height

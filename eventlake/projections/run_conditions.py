@@ -1,4 +1,4 @@
-"""Conditions that must not change the rows of an exact projection."""
+"""Run conditions, which must not change the rows of an exact projection."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,10 @@ class RunConditions:
 
     Attributes:
         name: What differs from a usual build, in words; empty if nothing does.
-        threads: DuckDB threads.
-        memory_limit: DuckDB's memory limit.
+        threads: Number of DuckDB threads.
+        memory_limit: DuckDB's memory limit, with a unit.
         shuffled: Whether events and spine are read in another order, and from other tables.
-        buckets: How many buckets of entities are computed one by one; 0 for all at once.
+        buckets: Number of buckets of entities that are computed one by one; 0 for all at once.
     """
 
     name: str = ""

@@ -1,4 +1,4 @@
-"""The source that identifies a Python projection, and running it again from that source alone."""
+"""Captures the source that identifies a Python projection, and runs it from that source alone."""
 
 import ast
 import builtins
@@ -28,7 +28,7 @@ _importing = threading.RLock()
 
 
 def _after_fork() -> None:
-    global _importing  # noqa: PLW0603 - a thread that was not forked may hold it
+    global _importing  # noqa: PLW0603 - in a child, no thread may be left to release it
     _importing = threading.RLock()
 
 
@@ -36,18 +36,24 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def capture(function: Callable[..., Any], files: Iterable[str] = ()) -> tuple[str, dict[str, str]]:
-    """``(entry, {file name: text})`` of a function at the top level of a module or notebook.
+    """The entry and the sources of a function at the top level of a module or notebook.
+
+    Returns:
+        The entry ``FILE.py:NAME``, and the text of each file by its name.
 
     Raises:
-        InvalidProjectionError: A lambda or closure, a missing file, an import that is neither
-            installed nor declared, or a notebook function that needs more than installed modules.
+        InvalidProjectionError: It is a lambda or closure, a file is missing, an import is neither
+            installed nor declared, or a notebook function needs more than installed modules.
     """
     name = getattr(function, "__qualname__", "")
     if not inspect.isfunction(function) or "<" in name or "." in name or function.__closure__:
         message = f"expected a function at the top level of a module, found {name or function!r}"
         hint = "a closure hides values that the source does not show; use parameters= instead."
         if not getattr(function, "__closure__", None):
-            hint = "define it with def, outside of functions and classes; parameters= are handed to it by name."
+            hint = (
+                "define it with def, outside of functions and classes; "
+                "parameters= are handed to it by name."
+            )
         raise InvalidProjectionError(message, hint)
     file = inspect.getsourcefile(function)
     is_file = file is not None and Path(file).is_file()
@@ -56,7 +62,7 @@ def capture(function: Callable[..., Any], files: Iterable[str] = ()) -> tuple[st
         or not is_file
         or (function.__module__ == "__main__" and not hasattr(sys.modules["__main__"], "__file__"))
     ):
-        return f"{NOTEBOOK_FILE}:{name}", {NOTEBOOK_FILE: _of_notebook(function)}
+        return f"{NOTEBOOK_FILE}:{name}", {NOTEBOOK_FILE: _notebook_source(function)}
     sources = {Path(file).name: Path(file).read_text(encoding="utf-8")}
     for other in files:
         try:
@@ -71,11 +77,11 @@ def capture(function: Callable[..., Any], files: Iterable[str] = ()) -> tuple[st
 
 
 def check_imports(sources: Mapping[str, str]) -> None:
-    """Refuses what the sources import from beside them without declaring it: it would decide rows and be in no hash.
+    """Check that every import is installed or declared; others would decide rows without a hash.
 
     Raises:
-        InvalidProjectionError: An import that is neither installed nor among ``sources``; a file
-            that is no Python.
+        InvalidProjectionError: An import is neither installed nor among ``sources``, or a file is
+            not valid Python.
     """
     for file, text in sources.items():
         if not file.endswith(".py"):
@@ -100,7 +106,7 @@ def check_imports(sources: Mapping[str, str]) -> None:
 
 
 def _imported(tree: ast.AST) -> set[str]:
-    """First names of all imports, inside functions too."""
+    """The top-level names of all imports, including those inside functions."""
     names = {
         alias.name
         for node in ast.walk(tree)
@@ -114,7 +120,7 @@ def _imported(tree: ast.AST) -> set[str]:
 
 
 def _is_installed(module: str) -> bool:
-    """Whether a module comes with Python, with a package, or is ours."""
+    """Whether a module belongs to Python, to an installed package, or to eventlake."""
     top = module.partition(".")[0]
     return (
         top in sys.stdlib_module_names
@@ -123,16 +129,20 @@ def _is_installed(module: str) -> bool:
     )
 
 
-def _of_notebook(function: types.FunctionType) -> str:
-    """A module that holds the function and the imports it uses."""
+def _notebook_source(function: types.FunctionType) -> str:
+    """The text of a module with the function and the imports it uses."""
     try:
         source = textwrap.dedent(inspect.getsource(function))
     except OSError:
-        message = f"expected a function whose source can be read, found {function.__name__}, which was typed into python or made by exec"
-        raise InvalidProjectionError(
-            message,
-            "write it into a .py file and import it from there, or into a notebook; python -c and python - keep no source.",
-        ) from None
+        message = (
+            f"expected a function whose source can be read, found {function.__name__}, "
+            "which was typed into python or made by exec"
+        )
+        hint = (
+            "write it into a .py file and import it from there, or into a notebook; "
+            "python -c and python - keep no source."
+        )
+        raise InvalidProjectionError(message, hint) from None
     definition = ast.parse(source).body[0]
     if not isinstance(definition, ast.FunctionDef):
         message = f"expected a function defined with def, found {source.splitlines()[0]!r}"
@@ -148,7 +158,11 @@ def _of_notebook(function: types.FunctionType) -> str:
 
 
 def _import(function: types.FunctionType, name: str) -> str:
-    """The import that gives ``name`` its value; nothing else than an import is known to whoever runs the source later."""
+    """The import statement that gives ``name`` its value.
+
+    Raises:
+        InvalidProjectionError: The value is not imported, so a later run would not have it.
+    """
     value = function.__globals__.get(name)
     if isinstance(value, types.ModuleType) and _is_installed(value.__name__):
         return f"import {value.__name__} as {name}"
@@ -160,19 +174,25 @@ def _import(function: types.FunctionType, name: str) -> str:
         and _is_installed(home)
     ):
         return f"from {home} import {own_name} as {name}"
-    message = f"{function.__name__} uses {name!r}, which is defined elsewhere in the notebook or in a file beside it"
-    hint = "move the projection and what it needs into a .py file, define the value inside the function, or make it a parameter."
+    message = (
+        f"{function.__name__} uses {name!r}, "
+        "which is defined elsewhere in the notebook or in a file beside it"
+    )
+    hint = (
+        "move the projection and what it needs into a .py file, define the value inside the "
+        "function, or make it a parameter."
+    )
     raise InvalidProjectionError(message, hint)
 
 
 def _names_used(definition: ast.FunctionDef) -> set[str]:
-    """Names that running the definition looks up: in annotations and defaults."""
-    looked_up = [definition.args, *([definition.returns] if definition.returns else [])]
-    return {node.id for part in looked_up for node in ast.walk(part) if isinstance(node, ast.Name)}
+    """Names in annotations and defaults, which running the definition looks up."""
+    parts = [definition.args, *([definition.returns] if definition.returns else [])]
+    return {node.id for part in parts for node in ast.walk(part) if isinstance(node, ast.Name)}
 
 
 def _globals_used(code: types.CodeType) -> set[str]:
-    """Names that running the function looks up outside of it; attributes are not among them."""
+    """Global names that the function and its nested functions look up; attributes are excluded."""
     nested = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
     own = {
         step.argval
@@ -183,10 +203,11 @@ def _globals_used(code: types.CodeType) -> set[str]:
 
 
 def load(entry: str, sources: Mapping[str, str]) -> Any:
-    """Runs the entry's source and returns what it names: a function is ready to be called, a class (a schema) is as it is.
+    """Run the entry's source and return the function or class that it names.
 
-    The sources stand in a folder of their own, alone, so nothing that is not declared can be
-    imported by accident.
+    The sources are copied to an empty folder, so that nothing undeclared is imported by accident.
+    The folder stays until the function is garbage collected, for it may import siblings when it is
+    called.
 
     Raises:
         InvalidProjectionError: The source does not run, or has no such name.
@@ -195,14 +216,14 @@ def load(entry: str, sources: Mapping[str, str]) -> Any:
     function = getattr(found, "function", found)
     if not callable(function):
         shutil.rmtree(folder, ignore_errors=True)
-        raise _nothing(entry)
-    ready = function if isinstance(function, type) else _with_siblings(function, folder)
-    weakref.finalize(ready, shutil.rmtree, folder, ignore_errors=True)
-    return ready
+        raise _not_in_source(entry)
+    loaded = function if isinstance(function, type) else _with_siblings(function, folder)
+    weakref.finalize(loaded, shutil.rmtree, folder, ignore_errors=True)
+    return loaded
 
 
 def load_value(entry: str, sources: Mapping[str, str]) -> Any:
-    """Runs the entry's source and returns the value that it names, which needs its siblings no longer.
+    """Run the entry's source and return the value that it names; its files are then deleted.
 
     Raises:
         InvalidProjectionError: The source does not run, or has no such name.
@@ -210,27 +231,27 @@ def load_value(entry: str, sources: Mapping[str, str]) -> Any:
     found, folder = _run(entry, sources)
     shutil.rmtree(folder, ignore_errors=True)
     if found is None:
-        raise _nothing(entry)
+        raise _not_in_source(entry)
     return found
 
 
-def _nothing(entry: str) -> InvalidProjectionError:
+def _not_in_source(entry: str) -> InvalidProjectionError:
     file, _, name = entry.partition(":")
     message = f"there is no {name!r} in {file}"
     return InvalidProjectionError(message, "an entry is written FILE.py:NAME.", file=file)
 
 
 def _run(entry: str, sources: Mapping[str, str]) -> tuple[Any, Path]:
-    """What the entry names, None for nothing, and the folder that its sources are in; there is none if it cannot be loaded."""
+    """The value that the entry names (None if there is none), and the folder of its sources."""
     folder = new_folder()
     try:
-        return _named(entry, sources, folder), folder
+        return _run_in(folder, entry, sources), folder
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
-def _named(entry: str, sources: Mapping[str, str], folder: Path) -> Any:
+def _run_in(folder: Path, entry: str, sources: Mapping[str, str]) -> Any:
     file, _, name = entry.partition(":")
     try:
         for other, text in sources.items():
@@ -238,7 +259,10 @@ def _named(entry: str, sources: Mapping[str, str], folder: Path) -> Any:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
     except OSError as error:
-        message = f"the source {file} cannot be copied to the folder for temporary files, {folder}: {error.strerror}"
+        message = (
+            f"the source {file} cannot be copied to the folder for temporary files, {folder}: "
+            f"{error.strerror}"
+        )
         raise StorageError(
             message, "make room, or name another folder by the environment variable TMPDIR."
         ) from error
@@ -259,7 +283,7 @@ def _named(entry: str, sources: Mapping[str, str], folder: Path) -> Any:
 
 
 def _with_siblings(function: Callable[..., Any], folder: Path) -> Callable[..., Any]:
-    """The function, with its siblings importable while it runs."""
+    """The function, with its sibling modules importable while it runs."""
 
     @wraps(function)
     def run(*arguments: Any, **named: Any) -> Any:
@@ -271,9 +295,9 @@ def _with_siblings(function: Callable[..., Any], folder: Path) -> Callable[..., 
 
 @contextmanager
 def _importing_from(folder: Path) -> Iterator[None]:
-    """Makes the modules in ``folder`` importable for a while, in place of others of the same name, and forgets them again.
+    """Make the modules in ``folder`` importable within the block, hiding others of the same name.
 
-    One thread at a time: the modules and the path are the process's.
+    One thread at a time: ``sys.modules`` and ``sys.path`` belong to the process.
     """
     with _importing:
         names = {path.stem if path.suffix == ".py" else path.name for path in folder.iterdir()}

@@ -244,7 +244,7 @@ def test_what_looks_beyond_one_entity_is_refused_with_its_reason(lake, query, re
     with pytest.raises(InvalidProjectionError, match=reason) as refused:
         lake.build(projection, spine=spine_of(query))
     assert (
-        "is declared by subject, and is no function of one subject's rows at a time"
+        "is declared by subject, but its rows do not depend on one subject at a time"
         in refused.value.message
     )
     assert lake.datasets() == []

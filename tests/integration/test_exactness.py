@@ -304,7 +304,7 @@ def test_parameters_are_put_in_by_their_place(history):
     check(history, query, values)
     asked = Query("p", query, history, SPINE, values)
     with duckdb_runner.bound(asked) as connection:
-        tree = exact._refusals(connection, asked, query)[0]
+        tree = exact._analyse(connection, asked, query)[0]
     expected = "SELECT 'é $n', (CAST(-7 AS BIGINT)) + 1, ('it''s $n') FROM pay WHERE n > (CAST(-7 AS BIGINT)) AND (true) AND (NULL) IS NULL"
     assert with_values(query, tree, values) == expected
     with pytest.raises(InvalidProjectionError, match=r"random\(\)"):

@@ -541,7 +541,7 @@ def test_a_definition_names_a_feature_set_and_is_built_on_either_engine(lake, tm
     [
         (TOML.replace("RISK", "OTHER"), SOURCE, "there is no 'OTHER'"),
         (TOML, SOURCE.replace('"risk"', '"other"'), "called other, the dataset risk"),
-        (TOML, "RISK = 1", "is no FeatureSet"),
+        (TOML, "RISK = 1", "RISK as a FeatureSet"),
         (TOML, "RISK = 1 / 0", "ZeroDivisionError"),
         (TOML + 'engine = "spark"\n', SOURCE, "it runs on duckdb and polars"),
     ],

@@ -91,11 +91,11 @@ def test_the_rows_are_what_arrow_pandas_and_polars_see(lake):
     [
         ("SELECT 1 AS other", "key column k is not among other"),
         ("SELECT unnest([1, NULL]) AS k", "null in 1 rows"),
-        ("SELECT unnest([1, 2, 1]) AS k", "stands in more than one row"),
+        ("SELECT unnest([1, 2, 1]) AS k", "more than one row has the key"),
         ("SELECT 1.5::DOUBLE AS k", "float64"),
         ("SELECT 1.5::FLOAT AS k", "float32"),
-        ("SELECT [1] AS k", "no identity"),
-        ("SELECT {'a': 1} AS k", "no identity"),
+        ("SELECT [1] AS k", "cannot identify a row"),
+        ("SELECT {'a': 1} AS k", "cannot identify a row"),
         ("SELECT 1 AS k, 2 AS a, 3 AS a", "a more than once"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A dataset definition: the folder ``datasets/<name>/`` beside the training code, described by its ``dataset.toml``."""
+"""Dataset definitions: a folder ``datasets/<name>/`` beside the training code, with a TOML file."""
 
 import io
 import os
@@ -27,7 +27,7 @@ from eventlake.verbs import verb, verbs
 
 FILE = "dataset.toml"
 _MOST_BYTES = 16 << 20
-"""Of a source."""
+"""Maximum size of a source file."""
 _TEXT, _TEXTS, _TABLE, _TEXT_OR_TABLE = "text", "a list of text", "a table", "text or a table"
 _SETTINGS = {
     "name": _TEXT,
@@ -50,11 +50,11 @@ _SETTINGS = {
 @verbs
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """What a ``dataset.toml`` says.
+    """A dataset definition, read from ``dataset.toml``.
 
     Attributes:
-        folder: Where it stands.
-        settings: Its content, keys checked.
+        folder: The folder of the definition.
+        settings: The content of ``dataset.toml``, with keys and types checked.
     """
 
     folder: Path
@@ -67,23 +67,27 @@ class Definition:
 
     @property
     def level(self) -> str:
-        """What it promises of the rows; ``exact`` where nothing is said."""
+        """The promised level of the rows; defaults to ``exact``."""
         return str(self.settings.get("level", "exact"))
 
     @property
     def lake(self) -> str | None:
-        """Where its lake is, if it says so: a URI, or a path relative to the folder."""
+        """The URI or absolute path of the lake; None if ``dataset.toml`` names none."""
         uri = self.settings.get("lake")
         if uri is None or is_uri(uri):
             return uri
         return str((self.folder / uri).resolve())
 
     def projection(self, engine: str | None = None) -> Projection:
-        """The projection for ``engine`` (None for the one that ``dataset.toml`` names first).
+        """The projection for an engine.
+
+        Args:
+            engine: ``duckdb`` or ``polars``. Defaults to the setting ``engine``, else to
+                ``duckdb`` if there is SQL.
 
         Raises:
             InvalidProjectionError: There is none for that engine, a file is missing, or a setting
-                is not usable.
+                is invalid.
         """
         if "features" in self.settings:
             return self._features(engine or self.settings.get("engine") or "duckdb")
@@ -95,7 +99,10 @@ class Definition:
         setting = {"duckdb": "sql", "polars": "python"}.get(engine)
         if setting is None or setting not in self.settings:
             message = f"{self._file}: there is nothing to run on {engine!r}"
-            hint = 'give sql = "query.sql" for duckdb, python = "file.py:function" for polars, features = "file.py:name" for both.'
+            hint = (
+                'give sql = "query.sql" for duckdb, python = "file.py:function" for polars, '
+                'features = "file.py:name" for both.'
+            )
             raise InvalidProjectionError(message, hint)
         entry = str(self.settings[setting])
         names = [entry.partition(":")[0], *self.settings.get("files", [])]
@@ -122,7 +129,10 @@ class Definition:
         """The declared features, ready to run on an engine."""
         found = self._feature_set()
         if found.name != self.name or engine not in ENGINES:
-            message = f"{self._file}: the feature set is called {found.name}, the dataset {self.name}; it runs on {' and '.join(ENGINES)}"
+            message = (
+                f"{self._file}: the feature set is called {found.name}, the dataset {self.name}; "
+                f"it runs on {' and '.join(ENGINES)}"
+            )
             raise InvalidProjectionError(message, "give both one name.")
         return replace(Projection.features(found, schema=self._schema()), runs_on=engine)
 
@@ -131,12 +141,17 @@ class Definition:
         names = [entry.partition(":")[0], *self.settings.get("files", [])]
         found = load_value(entry, {name: self._text(name) for name in names})
         if not isinstance(found, FeatureSet):
-            message = f"{self._file}: {entry} is no FeatureSet, but {found!r}"
+            message = f"{self._file}: expected {entry} as a FeatureSet, found {found!r}"
             raise InvalidProjectionError(message)
         return found
 
     def spine(self, history: PinnedHistory) -> pa.Table | None:
-        """The spine: rows of a file, or of a query over the same history; None where the definition has none."""
+        """The rows of the spine, from a file or from a query over the history; None without one.
+
+        Raises:
+            InvalidProjectionError: The file cannot be read or has an unknown type, or the query is
+                invalid.
+        """
         name, columns = self._spine()
         if name is None:
             return None
@@ -147,32 +162,38 @@ class Definition:
                 check_exact(query)
             return duckdb_runner.run(query)
         if path.suffix.lower() in SUFFIXES:
-            needed = self._needed(history) if path.suffix.lower() == CSV else {}
+            needed = self._types_needed(history) if path.suffix.lower() == CSV else {}
             return read_spine(self._checked(name), columns, needed)
         message = f"{self._file}: expected the spine as a .sql, .parquet or .csv file, found {name}"
         raise InvalidProjectionError(message, path=name)
 
     def _spine(self) -> tuple[str | None, dict[str, str]]:
-        """The spine's file and the types of its columns: ``spine = "x.csv"``, or a table with ``file`` and ``columns``."""
-        said = self.settings.get("spine")
-        if not isinstance(said, dict):
-            return said, {}
-        columns = said.get("columns", {})
+        """The spine's file and the declared types of its columns.
+
+        It is written ``spine = "x.csv"``, or as a table with ``file`` and ``columns``.
+        """
+        setting = self.settings.get("spine")
+        if not isinstance(setting, dict):
+            return setting, {}
+        columns = setting.get("columns", {})
         if (
-            not isinstance(said.get("file"), str)
+            not isinstance(setting.get("file"), str)
             or not isinstance(columns, dict)
-            or set(said) - {"file", "columns"}
+            or set(setting) - {"file", "columns"}
         ):
-            message = f"{self._file}: expected [spine] with file as text and columns as a table, found {said!r}"
+            message = (
+                f"{self._file}: expected [spine] with file as text and columns as a table, "
+                f"found {setting!r}"
+            )
             raise InvalidProjectionError(
                 message,
                 'file = "labels.csv", and in [spine.columns] client = "int64".',
                 path=str(self._file),
             )
-        return said["file"], declared_types(columns, str(self._file))
+        return setting["file"], declared_types(columns, str(self._file))
 
-    def _needed(self, history: PinnedHistory) -> dict[str, str]:
-        """The types that declared features need of the spine's entity and cutoff."""
+    def _types_needed(self, history: PinnedHistory) -> dict[str, str]:
+        """The types that declared features need for the spine's entity and cutoff."""
         if "features" not in self.settings:
             return {}
         features = self._feature_set()
@@ -190,7 +211,7 @@ class Definition:
 
     def _text(self, name: str) -> str:
         with self._readable(name):
-            # Hashed and archived is text whose lines end in \n on every system.
+            # Text mode turns line ends into \n, so that hashes are the same on every system.
             return io.TextIOWrapper(
                 io.BytesIO(read_below(self.folder, name, _MOST_BYTES)), encoding="utf-8"
             ).read()
@@ -216,12 +237,13 @@ class Definition:
 
 @verb
 def read_definition(folder: str | os.PathLike[str]) -> Definition:
-    """Reads ``dataset.toml`` in a folder.
+    """Read the dataset definition of a folder.
 
     Raises:
-        NotFoundError: ``folder`` has none.
+        NotFoundError: The folder has no ``dataset.toml``.
         StorageError: It cannot be read.
-        InvalidProjectionError: It is not TOML, a required setting is missing, or one is unknown.
+        InvalidProjectionError: It is not TOML, a required setting is missing, or a setting is
+            unknown or of the wrong type.
     """
     folder = Path(folder).expanduser().resolve()
     file = folder / FILE

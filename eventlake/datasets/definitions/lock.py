@@ -1,4 +1,4 @@
-"""``dataset.lock``: what a dataset definition was last built to. Committed to git like a package manager's lock file."""
+"""``dataset.lock`` pins what a definition was last built to, like a package manager's lock."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,11 +29,14 @@ from eventlake.storage.files import write_file
 
 FILE = "dataset.lock"
 FORMAT = 1
-_HEADER = "# Written by 'eventlake build'; commit it to git, do not edit it. 'eventlake build --locked' rebuilds exactly this.\n"
+_HEADER = (
+    "# Written by 'eventlake build'; commit it to git, do not edit it. "
+    "'eventlake build --locked' rebuilds exactly this.\n"
+)
 
 
 class LockDocument(Document):
-    """``dataset.lock``; ``Lock`` says what each member means."""
+    """The members of ``dataset.lock``; ``Lock`` documents them."""
 
     format: FormatNumber
     name: Name
@@ -53,7 +56,7 @@ class LockDocument(Document):
 
 
 def check_lockable(name: str, level: str) -> None:
-    """A lock promises that the rows can be made again.
+    """Check that a dataset of this level can be locked: a lock promises reproducible rows.
 
     Raises:
         InvalidInputError: ``level`` is ``unproven``.
@@ -67,17 +70,17 @@ def check_lockable(name: str, level: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """What a definition is pinned to.
+    """A dataset to which a definition is pinned.
 
     Attributes:
         name: The dataset's name.
         checkpoint: The history.
         engine: Engine and version that built it, such as ``duckdb 2.0.0``.
         rows: Number of rows.
-        content_hash: What must come out.
-        recipe_hash: What went in, on that engine.
-        manifest_hash: The dataset, on that engine.
-        schemas: Event type to hash of the schema that it was read with.
+        content_hash: The content hash that a locked build must give, on any engine.
+        recipe_hash: The recipe hash on that engine.
+        manifest_hash: The manifest hash on that engine.
+        schemas: The hash of the schema by event type, for every event table that was read.
     """
 
     name: str
@@ -134,7 +137,7 @@ class Lock:
         return f"{text}\n[schemas]\n{pins}" if pins else text
 
     def write(self, folder: Path) -> None:
-        """Writes the lock into a definition's folder, in one step.
+        """Write the lock into a definition's folder atomically.
 
         Raises:
             StorageError: The folder cannot be written.
@@ -144,7 +147,10 @@ class Lock:
         )
 
     def differences(self, dataset: Dataset) -> list[str]:
-        """What of a build with the locked content hash is not as it was locked; empty on another engine with equal rows."""
+        """What differs from the lock in a build with the locked content hash, in words.
+
+        Another engine with equal rows is no difference.
+        """
         found = Lock.of(dataset)
         if found.engine != self.engine:
             return (
@@ -160,12 +166,13 @@ class Lock:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """The lock of a definition's folder.
+        """Read the lock of a definition's folder.
 
         Raises:
             NotFoundError: There is none.
-            InvalidInputError: It is not a lock.
-            UnsupportedFormatError: Written by a newer eventlake.
+            InvalidInputError: It is not a valid lock.
+            UnsupportedFormatError: It was written by a newer eventlake.
+            StorageError: It cannot be read.
         """
         file = folder / FILE
         try:
@@ -179,20 +186,20 @@ class Lock:
             message = f"{file} cannot be read: {error.strerror}"
             raise StorageError(message, path=str(file)) from error
         except ValueError as error:
-            raise _no_lock(file, str(error)) from error
+            raise _invalid_lock(file, str(error)) from error
         check_format(document, str(file), FORMAT)
         try:
             found = convert(document, LockDocument)
             checkpoint = Checkpoint.parse(found.checkpoint)
         except ValidationError as error:
-            raise _no_lock(file, explained(error, document)) from error
+            raise _invalid_lock(file, explained(error, document)) from error
         except InvalidInputError as error:
-            raise _no_lock(file, error.message) from error
+            raise _invalid_lock(file, error.message) from error
         hashes = (found.content_hash, found.recipe_hash, found.manifest_hash)
         return cls(found.name, checkpoint, found.engine, found.rows, *hashes, found.schemas)
 
 
-def _no_lock(file: Path, problem: str) -> InvalidInputError:
+def _invalid_lock(file: Path, problem: str) -> InvalidInputError:
     return InvalidInputError(
         f"{file} is not a lock: {problem}",
         "restore it from git, or build without --locked.",
@@ -205,30 +212,36 @@ def _quoted(text: str) -> str:
 
 
 def check_buildable(projection: object) -> None:
-    """Refuses what is neither a projection nor a dataset definition.
+    """Check that the argument of a build is a projection or a dataset definition.
 
     Raises:
-        InvalidInputError: It is not.
+        InvalidInputError: It is neither.
     """
     if not isinstance(projection, Projection | Definition):
         message = f"expected a projection or a dataset definition, found {projection!r}"
-        hint = "make one with el.Projection.sql(…), with @el.projection(…) on a function, or with el.read_definition(folder)."
+        hint = (
+            "make one with el.Projection.sql(…), with @el.projection(…) on a function, "
+            "or with el.read_definition(folder)."
+        )
         raise InvalidInputError(message, hint)
 
 
 def pinned_by(projection: Projection | Definition, at: At) -> Lock:
-    """The lock of a definition that is to be built as its lock says.
+    """The lock of a definition that is built with ``locked=True``.
 
     Raises:
-        InvalidInputError: It is no definition, another checkpoint is asked for, or the lock is
-            another dataset's.
-        NotFoundError: It has no lock.
+        InvalidInputError: It is not a definition, ``at`` is given too, or the lock belongs to
+            another dataset.
+        NotFoundError: There is no lock.
     """
     if not isinstance(projection, Definition) or at is not None:
         message = "locked=True builds a dataset definition at the checkpoint of its own lock"
         raise InvalidInputError(message, "give el.read_definition(folder), and leave out at=.")
     lock = Lock.read(projection.folder)
     if lock.name != projection.name:
-        message = f"the lock in {projection.folder} is of dataset {lock.name}, the definition's name is {projection.name}"
+        message = (
+            f"the lock in {projection.folder} is of dataset {lock.name}, "
+            f"the definition's name is {projection.name}"
+        )
         raise InvalidInputError(message, "build once without --locked to write its own lock.")
     return lock

@@ -1,4 +1,4 @@
-"""SQL by entity: which entities a query reads, their buckets, and whether it is a function of one entity's rows at a time."""
+"""SQL by entity: proves that rows depend on one entity, lists entities, and makes buckets."""
 
 from typing import Any
 
@@ -20,10 +20,10 @@ from eventlake.projections.on_duckdb.run import FIXED, bound
 
 
 def entity_columns(computation: Computation) -> EntityColumns:
-    """The columns that carry the entity, if the query is a function of one entity's rows at a time.
+    """The columns of the entity, if each row depends on one entity alone.
 
     Raises:
-        InvalidProjectionError: It is not; every reason is given.
+        InvalidProjectionError: Rows depend on several entities; every reason is given.
     """
     projection, query = computation.projection, computation.query
     name, by = projection.name, projection.by or ""
@@ -35,7 +35,10 @@ def entity_columns(computation: Computation) -> EntityColumns:
         except (RecursionError, LookupError, TypeError, AttributeError) as error:
             found, reasons = Carriers(), [f"its plan is not understood: {error!r}"]
     if reasons:
-        message = f"projection {name} is declared by {by}, and is no function of one {by}'s rows at a time: {'; '.join(reasons)}"
+        message = (
+            f"projection {name} is declared by {by}, but its rows do not depend on one {by} at a "
+            f"time: {'; '.join(reasons)}"
+        )
         raise InvalidProjectionError(
             message, "correct the query, or leave out by=.", projection=name
         )
@@ -47,17 +50,17 @@ def entity_columns(computation: Computation) -> EntityColumns:
 
 
 def entities(computation: Computation, since: int = 0) -> pa.Table:
-    """The entities of the tables that a query reads: one column ``ENTITY``, distinct, in no order; null may be one.
+    """The distinct entities of the tables that a query reads; see ``Kind.entities``.
 
     Args:
-        computation: Says the columns that name the entity.
-        since: Only those of events from this sequence on; the spine is not looked at then.
+        computation: Names the entity columns.
+        since: Only entities with events from this sequence on; the spine is then ignored.
     """
     projection, history, spine = computation.projection, computation.history, computation.spine
     query, by = computation.query.text, projection.by or ""
     tables = views_read(query, history.catalogue)
     if since and folded(by) == "subject":
-        # Every event has one: those of the newest segments say enough, and are the fewest to read.
+        # Every event has a subject, so one column of the newest segments is enough.
         new = [stretch for stretch in history.stretches if stretch.stop > since]
         subjects = [
             history.read(one, ["subject"])
@@ -80,10 +83,10 @@ def entities(computation: Computation, since: int = 0) -> pa.Table:
 
 
 def bucketed(chosen: pa.Table, count: int) -> pa.Table:
-    """Entities with the number of their bucket, ``bucket`` from 0.
+    """Entities with the 0-based number of their bucket as ``bucket``.
 
-    It is the first 60 bits of the SHA-256 of the entity's text, big-endian, modulo ``count``; 0 for
-    null.
+    The number is the first 60 bits of the SHA-256 of the entity's text, big-endian, modulo
+    ``count``; 0 for null.
     """
     with open_database() as connection:
         connection.register("chosen", chosen)
@@ -95,20 +98,20 @@ def bucketed(chosen: pa.Table, count: int) -> pa.Table:
 
 
 def in_bucket(chosen: pa.Table, number: int) -> pa.Table:
-    """Those of ``bucketed`` that are in one bucket: one column ``ENTITY``."""
+    """The entities of one bucket of ``bucketed``, as one column ``ENTITY``."""
     return chosen.filter(pc.equal(chosen.column("bucket"), number)).select([ENTITY])
 
 
 def rows_of(relation: Any) -> pa.Table:
-    """The rows of a relation of DuckDB's."""
+    """The rows of a DuckDB relation, with instants in UTC."""
     return normal_zone(relation.to_arrow_table())
 
 
 class OneEntity:
-    """A query over the rows of one entity, which can be run with one event left out.
+    """A query over the rows of one entity, which can be run without one of its events.
 
     Args:
-        computation: Proved to go by entity.
+        computation: A computation whose rows depend on one entity at a time.
         entity: One row of ``ENTITY``.
     """
 
@@ -121,8 +124,10 @@ class OneEntity:
         self._query = query.text
         self._parameters = dict(query.parameters)
         only = EntityFilter(projection.by or "", projection.spine_entity, entity)
+        # Binding checks that an archived query, which may be untrusted, is one SELECT over the
+        # history.
         with bound(query):
-            pass  # what is archived may have been written by anybody: it is one SELECT over the history
+            pass
         self._connection = connect(history, self._query, FIXED, only)
         if computation.spine is not None:
             create_given(self._connection, "spine", computation.spine, only)
@@ -130,11 +135,17 @@ class OneEntity:
         for number, table in enumerate(self._tables):
             kept = identifier(f"rows {number}")
             self._connection.execute(f"CREATE TABLE {kept} AS SELECT * FROM {table}")
-            without = f"SELECT * FROM {kept} WHERE sequence IS DISTINCT FROM getvariable('left_out')::BIGINT"
+            without = (
+                f"SELECT * FROM {kept} "
+                "WHERE sequence IS DISTINCT FROM getvariable('left_out')::BIGINT"
+            )
             self._connection.execute(f"CREATE OR REPLACE VIEW {table} AS {without}")
 
     def events(self) -> pl.DataFrame:
-        """What the projection reads of the entity, each event once: ``sequence``, ``time``, ``id``, in sequence order."""
+        """The events of the entity that the projection reads, in sequence order.
+
+        Columns: ``sequence``, ``time``, ``id``.
+        """
         each = [
             f"SELECT sequence, time, id FROM {identifier(f'rows {number}')}"
             for number in range(len(self._tables))
@@ -152,12 +163,12 @@ class OneEntity:
         )
 
     def rows(self, *, without: int | None = None) -> pa.Table:
-        """The projection's rows, as its engine returns them, as if the event ``without`` had never been."""
+        """The rows as the engine returns them, computed without the event of a sequence."""
         self._connection.execute(
             f"SET VARIABLE left_out = {'NULL' if without is None else integer(without)}"
         )
         return rows_of(self._connection.sql(self._query, params=self._parameters or None))
 
     def close(self) -> None:
-        """Ends the database."""
+        """Close the database."""
         self._connection.close()

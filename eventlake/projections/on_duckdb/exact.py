@@ -1,4 +1,4 @@
-"""Whether a SQL projection is exact: how DuckDB understands it over empty tables, against the allow-list of ``exactness``."""
+"""Checks that a SQL projection is exact: DuckDB's plan over empty tables against the allow-list."""
 
 import json
 import re
@@ -23,52 +23,55 @@ from eventlake.projections.on_duckdb.json_numbers import inexact_numbers
 from eventlake.projections.on_duckdb.run import PLAN, VERSION, bound
 
 KNOWN = ("2.0",)
-"""Versions of DuckDB whose plans were looked at; of others nobody knows what they mean."""
+"""Versions of DuckDB whose plans were reviewed. In other versions a plan may mean another thing."""
 
 
 def check_exact(query: Query) -> None:
-    """Refuses a query that may not give the same rows to the last bit under other threads, memory, layouts and machines.
+    """Check that a query gives bit-identical rows under any threads, memory, layout and machine.
 
     Raises:
-        InvalidProjectionError: With every reason: the function or part of the query, its line, why,
-            an example, and what to write instead.
+        InvalidProjectionError: It may not. The message lists every reason: the part of the query,
+            its line, why, an example, and what to write instead.
     """
-    hint = 'write what is suggested; or declare level = "fixed" (the same rows under the recorded settings alone) or "unproven".'
+    hint = (
+        'write what is suggested; or declare level = "fixed" (the same rows under the recorded '
+        'settings alone) or "unproven".'
+    )
     name, text = query.name, query.text
     check_version(name, "DuckDB", VERSION, KNOWN, hint)
     with bound(query) as connection:
-        looked = _refusals(connection, query, text)
-        refusals = _advised(looked, _engine(connection, query))
+        analysis = _analyse(connection, query, text)
+        refusals = _advised(analysis, _engine(connection, query))
     refuse(
         name,
-        [refusal.text(line_of(refusal.what, text, looked.tree)) for refusal in refusals],
+        [refusal.text(line_of(refusal.what, text, analysis.tree)) for refusal in refusals],
         hint,
     )
-    # Only what is exact otherwise is worth reading the payloads for.
-    found = inexact_numbers(query.history, looked.reads)
+    # Payloads are read last: it is the expensive part, and needless if the query is refused.
+    found = inexact_numbers(query.history, analysis.reads)
     refuse(name, [refusal.text(None) for refusal in found], hint)
 
 
-class _Looked(NamedTuple):
-    """What was seen of a query: its syntax tree, why it is not exact, and what it reads of the JSON of events."""
+class _Analysis(NamedTuple):
+    """The syntax tree of a query, why it is not exact, and what it reads from event JSON."""
 
     tree: Any
     refusals: list[Refusal]
     reads: Iterable[Read] = ()
 
 
-def _refusals(connection: duckdb.DuckDBPyConnection, query: Query, text: str) -> _Looked:
-    """What is not exact of a text over the history, spine and parameters of a query."""
+def _analyse(connection: duckdb.DuckDBPyConnection, query: Query, text: str) -> _Analysis:
+    """Analyse a text over the history, spine and parameters of a query."""
     tree: Any = {}
     try:
         tree = tree_of(text)
         if tree.get("error"):
-            return _Looked(
+            return _Analysis(
                 {}, [Refusal("the query", f"it cannot be looked at: {tree.get('error_message')}")]
             )
         plan = plan_of(connection, text, tree, query.parameters)
         if plan.get("error"):
-            return _Looked(
+            return _Analysis(
                 tree,
                 [
                     Refusal(
@@ -76,25 +79,26 @@ def _refusals(connection: duckdb.DuckDBPyConnection, query: Query, text: str) ->
                     )
                 ],
             )
-        return _Looked(tree, *analyse(plan, tree, _keys(query.history)))
+        return _Analysis(tree, *analyse(plan, tree, _keys(query.history)))
     except (ValueError, RecursionError, duckdb.Error) as error:
-        return _Looked({}, [Refusal("the query", f"its plan cannot be looked at: {error}")])
+        return _Analysis({}, [Refusal("the query", f"its plan cannot be looked at: {error}")])
     except (LookupError, TypeError, AttributeError) as error:
-        return _Looked(
+        return _Analysis(
             tree,
             [Refusal("the query", f"its plan has something that is not understood: {error!r}")],
         )
 
 
-def _advised(looked: _Looked, engine: Engine) -> list[Refusal]:
+def _advised(analysis: _Analysis, engine: Engine) -> list[Refusal]:
     try:
-        return advise(looked.tree, looked.refusals, engine)
+        return advise(analysis.tree, analysis.refusals, engine)
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError, duckdb.Error):
-        return list(dict.fromkeys(looked.refusals))  # a query that is too strange to be changed
+        # Advice rewrites the query; one that cannot be rewritten is refused without advice.
+        return list(dict.fromkeys(analysis.refusals))
 
 
 def _engine(connection: duckdb.DuckDBPyConnection, query: Query) -> Engine:
-    """What advice asks of DuckDB, over empty tables."""
+    """What advice needs from DuckDB, over empty tables."""
 
     def values(text: str) -> str:
         return with_values(text, tree_of(text), query.parameters)
@@ -110,7 +114,7 @@ def _engine(connection: duckdb.DuckDBPyConnection, query: Query) -> Engine:
             connection.execute(values(check_select(text))).fetchall()
         except (duckdb.Error, InvalidInputError):
             return None
-        return _refusals(connection, query, text).refusals
+        return _analyse(connection, query, text).refusals
 
     def type_of(text: str) -> str | None:
         try:
@@ -134,10 +138,10 @@ def plan_of(
     tree: Any,
     parameters: Mapping[str, Parameter],
 ) -> Any:
-    """How DuckDB binds a query over the tables of ``connection``, as JSON; with ``error`` where that cannot be written.
+    """DuckDB's bound plan of a query as JSON; with a member ``error`` if it cannot be serialised.
 
     Raises:
-        RecursionError: It is nested deeper than Python goes.
+        RecursionError: It is nested deeper than Python's limit.
     """
     return json.loads(
         connection.execute(PLAN, [with_values(query, tree, parameters)]).fetchall()[0][0]
@@ -150,12 +154,12 @@ def _keys(history: PinnedHistory) -> dict[str, tuple[tuple[str, ...], ...]]:
 
 
 def with_values(query: str, tree: Any, parameters: Mapping[str, Parameter]) -> str:
-    """The query with the values of its parameters in their place: a plan is made of nothing else.
+    """The query with literals in place of its parameters, for DuckDB cannot plan parameters.
 
     Args:
         query: One SELECT.
-        tree: How DuckDB parses it; says where its parameters stand.
-        parameters: By name.
+        tree: DuckDB's parse tree, which has the places of the parameters.
+        parameters: Values by name.
     """
     data = query.encode()
     places = [

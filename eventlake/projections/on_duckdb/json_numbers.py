@@ -1,6 +1,7 @@
-"""Whether the JSON numbers that an exact projection reads keep their value as doubles, as which both engines read them.
+"""Checks that the JSON numbers an exact projection reads are exact as doubles.
 
-A double keeps every number of up to 15 digits; 64-bit integers do not become doubles.
+Both engines read JSON numbers as doubles, except 64-bit integers. A double keeps every number of up
+to 15 digits.
 """
 
 import json
@@ -21,22 +22,22 @@ from eventlake.trust import statement
 
 _DIGITS = 15
 _EXPONENT = 22
-"""Powers of ten up to this one are doubles; Polars' parser rounds twice beyond."""
+"""Powers of ten up to this one are exact doubles; beyond it Polars' parser rounds twice."""
 _CHECK = 2
-"""Which check found a statement: what an earlier one found is looked at again."""
+"""The version of this check. Statements of an earlier version in the ledger do not count."""
 _INTEGERS = range(-(2**63), 2**64)
 _LONG = rf"-?[0-9][0-9.]{{{_DIGITS},}}|-?[0-9.]+[eE]"
 
 
 def inexact_numbers(history: PinnedHistory, reads: Iterable[Read]) -> list[Refusal]:
-    """Why numbers that are read of the history's payloads may be read as other numbers; at most one reason for each of ``reads``.
+    """The JSON numbers of a history that engines may read as other numbers, one for each read.
 
-    Segments never change, so what was found of a segment and a path is remembered: a later build
-    looks at new segments alone.
+    Segments never change, so results by segment and path are kept in the ledger: a later build
+    checks only new segments.
 
     Args:
-        history: What is read.
-        reads: Everything below a path is read.
+        history: The events that are read.
+        reads: The paths that are read, with everything below them.
     """
     left, ledger = set(reads), history.trust.ledger
     segments = {stretch.segment.sha256 for stretch in history.stretches} if left else ()
@@ -63,7 +64,7 @@ def _statement(sha256: str, read: Read) -> bytes:
 def _first_inexact(
     history: PinnedHistory, stretch: Stretch, reads: Iterable[Read]
 ) -> Iterator[tuple[Read, str, int, int | Decimal]]:
-    """The first number of a segment for each of ``reads`` that may be inexact: the column, row and value."""
+    """The first inexact number of a segment for each read: its column, row and value."""
     left = set(reads)
     table = history.read(stretch, ["type", *EVENT_JSON])
     for column in set(table.column_names) & set(EVENT_JSON):
@@ -94,7 +95,7 @@ def _of_types(table: pa.Table, rows: pa.Array, read: Read) -> pa.Array:
 
 
 def _at_path(texts: pa.ChunkedArray, rows: pa.Array, path: Path) -> list[int]:
-    """Those of the rows whose document has a number at the path that may be inexact, and some others."""
+    """A superset of the rows whose document has an inexact number at the path."""
     if not path or not isinstance(path[0], str):
         return list(rows.to_pylist())
     # A member's name may be written with escapes: then the document is looked at.
@@ -120,7 +121,7 @@ def _at(value: Any, path: Path) -> Any:
 
 
 def _inexact(value: Any) -> Iterator[int | Decimal]:
-    """The numbers in a value that a double may not keep."""
+    """The numbers in a JSON value that a double may not keep."""
     if isinstance(value, dict):
         for one in value.values():
             yield from _inexact(one)
@@ -139,7 +140,10 @@ def _refusal(
     number: int | Decimal, column: str, path: Path, event: dict[str, Any], history: PinnedHistory
 ) -> Refusal:
     where, kind = ".".join([column, *map(str, path)]), event["type"]
-    why = f"event {event['id']!r} of {event['source']!r} has {number} at {where}; engines read JSON numbers as doubles, of {_DIGITS} digits"
+    why = (
+        f"event {event['id']!r} of {event['source']!r} has {number} at {where}; "
+        f"engines read JSON numbers as doubles, of {_DIGITS} digits"
+    )
     declared = (
         {field.name for field in history.catalogue.version(kind).schema.fields}
         if kind in history.catalogue.types
@@ -147,5 +151,6 @@ def _refusal(
     )
     instead = f"a column of the table of {kind!r}, which keeps every digit"
     if declared.isdisjoint(path[:1]):
-        instead += f"; first register a schema that declares {where}, such as lake.register({kind!r}, lake.infer_schema({kind!r}).schema)"
+        register = f"lake.register({kind!r}, lake.infer_schema({kind!r}).schema)"
+        instead += f"; first register a schema that declares {where}, such as {register}"
     return Refusal("JSON", why, DIGITS, instead)

@@ -1,8 +1,8 @@
-"""Runs SQL projections. The only place below ``projections/`` that runs DuckDB.
+"""Runs SQL projections in DuckDB.
 
-Settings that can touch rows are fixed and recorded: one thread, one memory limit. Of an exact
-projection there are none, and it runs on all cores. The database is locked down: it reads the
-history and the spine, and nothing else, in UTC.
+Settings that can change rows are fixed and recorded: one thread, one memory limit. An exact
+projection has none of them and runs on all cores. The database is locked down: it reads the history
+and the spine, nothing else, in UTC.
 """
 
 import json
@@ -34,28 +34,32 @@ from eventlake.tables.columns import shown_columns, stored_schema
 
 VERSION = duckdb.__version__
 SETTINGS = dataset.SETTINGS["sql"]
-"""Of projections that are not exact, as recipes record them."""
+"""Settings of projections that are not exact, as recipes record them."""
 FIXED = Resources(threads=1, memory="4GB")
-"""The same, as a database is given them."""
+"""The same settings as a database takes them."""
 PLAN = "SELECT json_serialize_plan(?, skip_null := true, skip_empty := true, optimize := false)"
 _FEW = 1_000_000
-"""Up to so many events are sorted anew to see whether their order matters."""
-_TOLD = {
-    "(TIMESTAMP WITH TIME ZONE -> TIME)": "an instant has a time of day in a zone: write (time AT TIME ZONE 'UTC')::TIME.",
-    "In a DISTINCT aggregate, ORDER BY": "order by the values themselves: string_agg(DISTINCT x, ',' ORDER BY x); or take each value"
-    " once in a subquery, GROUP BY x with min(sequence), and order by that.",
+"""Maximum events that are sorted to shuffle them."""
+_HINTS = {
+    "(TIMESTAMP WITH TIME ZONE -> TIME)": (
+        "an instant has a time of day in a zone: write (time AT TIME ZONE 'UTC')::TIME."
+    ),
+    "In a DISTINCT aggregate, ORDER BY": (
+        "order by the values themselves: string_agg(DISTINCT x, ',' ORDER BY x); or take each value"
+        " once in a subquery, GROUP BY x with min(sequence), and order by that."
+    ),
 }
-"""What to write where DuckDB takes no query, by a part of what it says."""
+"""Hints by a part of DuckDB's error message."""
 _ELSEWHERE = "<catalogue>"
 _PURE_TABLE_FUNCTIONS = frozenset({"generate_series", "range", "unnest"})
 _SHADOW_TYPES = {"sequence": "BIGINT", "time": "TIMESTAMPTZ", "recorded_at": "TIMESTAMPTZ"}
 
 
 def prepare(query: Query, options: RunOptions = DEFAULT_OPTIONS) -> PreparedRun:
-    """One SELECT over ``events`` and ``spine``, to be run.
+    """Prepare one SELECT over the history and the spine.
 
     Raises:
-        InvalidProjectionError: It is not one SELECT, or DuckDB cannot take it apart.
+        InvalidProjectionError: It is not one SELECT, or DuckDB rejects it.
     """
     catalogue = query.history.catalogue
     schemas = {
@@ -68,16 +72,16 @@ def prepare(query: Query, options: RunOptions = DEFAULT_OPTIONS) -> PreparedRun:
 
 
 def run(query: Query, options: RunOptions = DEFAULT_OPTIONS) -> pa.Table:
-    """The rows of one SELECT over ``events`` and ``spine``.
+    """Run one SELECT over the history and the spine.
 
     Raises:
-        InvalidProjectionError: DuckDB refuses the query, or it asks for anything but the history
-            and the spine.
-        SchemaMismatchError: A column of a type that a dataset cannot hold.
+        InvalidProjectionError: DuckDB rejects the query, or it reads anything but the history and
+            the spine.
+        SchemaMismatchError: A dataset cannot hold the type of a column.
     """
     history, only = query.history, options.only
-    # Bound over empty tables first, where there is no file to open: a segment read by its path
-    # could show what is beyond the watermark.
+    # The query is first bound over empty tables, where there is no file to open: a segment that it
+    # reads by its path could have events beyond the watermark.
     with bound(query) as empty:
         relation = empty.sql(query.text, params=dict(query.parameters) or None)
         names, types = relation.columns, relation.types
@@ -97,25 +101,26 @@ def run(query: Query, options: RunOptions = DEFAULT_OPTIONS) -> pa.Table:
 
 
 def settings_of(level: str) -> dict[str, str | int | bool]:
-    """The settings under which projections of a level are run, as their recipes say."""
+    """The settings of projections of a level, as their recipes record them."""
     return {} if level == "exact" else dict(SETTINGS)
 
 
 def _resources(query: Query, options: RunOptions) -> Resources:
-    """What the database may use. Settings come from recipes that anybody may have written: only what this version writes is taken.
+    """The threads and memory of the database.
 
     Raises:
-        InvalidProjectionError: The settings are others.
+        InvalidProjectionError: The settings are not those that this version writes.
     """
+    # Settings come from recipes, which may be untrusted.
     settings = SETTINGS if options.settings is None else options.settings
     given = {key: (type(value), value) for key, value in settings.items()}
     if given not in ({}, {key: (type(value), value) for key, value in SETTINGS.items()}):
-        message = f"projection {query.name}: expected the settings {SETTINGS} or none, found {str(dict(settings))[:200]}"
-        raise InvalidProjectionError(
-            message,
-            "it was recorded by another version of eventlake, or altered; build it anew.",
-            projection=query.name,
+        message = (
+            f"projection {query.name}: expected the settings {SETTINGS} or none, "
+            f"found {str(dict(settings))[:200]}"
         )
+        hint = "it was recorded by another version of eventlake, or altered; build it again."
+        raise InvalidProjectionError(message, hint, projection=query.name)
     conditions = options.conditions
     if conditions != USUAL:
         return Resources(
@@ -126,10 +131,10 @@ def _resources(query: Query, options: RunOptions) -> Resources:
 
 @contextmanager
 def bound(query: Query) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A database of empty tables over which the query can be looked at: it is one SELECT, and DuckDB takes it.
+    """Check that a query is one SELECT that DuckDB binds, and yield a database of empty tables.
 
     Raises:
-        InvalidProjectionError: As ``run``.
+        InvalidProjectionError: See ``run``.
     """
     with _refusing(query), shadow(query) as empty:
         select(empty, query.text, query.parameters, run=False)
@@ -146,7 +151,7 @@ def _refusing(query: Query) -> Iterator[None]:
     except duckdb.Error as error:
         message = f"projection {name}: DuckDB refused the query: {reason(error)}"
         written = advice(error, query.text, catalogue, "parameters={{'{}': …}}")
-        own = next((told for part, told in _TOLD.items() if part in str(error)), written + hint)
+        own = next((own for part, own in _HINTS.items() if part in str(error)), written + hint)
         raise InvalidProjectionError(message, own, projection=name) from error
     except InvalidInputError as error:
         if isinstance(error, InvalidProjectionError):
@@ -157,10 +162,10 @@ def _refusing(query: Query) -> Iterator[None]:
 
 
 def _shuffle(connection: duckdb.DuckDBPyConnection, *, few: bool) -> None:
-    """Puts the rows of every table in an order of their own.
+    """Change the order of the rows of every table.
 
-    Few events are sorted anew, from tables that are not files; of many, which nobody would wait
-    for, a half that is chosen by hash and does not hold the first row comes before the other half.
+    Few events are copied to tables and sorted by hash. Sorting many would take too long: there, a
+    half that is chosen by hash, without the first row, comes before the other half.
     """
     views = "SELECT schema_name, view_name, temporary FROM duckdb_views() WHERE NOT internal"
     for schema, view, temporary in connection.execute(views).fetchall():
@@ -191,7 +196,10 @@ def _shuffle(connection: duckdb.DuckDBPyConnection, *, few: bool) -> None:
 
 @contextmanager
 def shadow(query: Query) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A locked database with empty tables of the right columns: what binds here reads nothing but them. One at a time."""
+    """Yield a locked-down database with empty tables of the right columns, one at a time.
+
+    A query that binds here reads nothing but the history and the spine.
+    """
     catalogue, spine = query.history.catalogue, query.spine
     wanted = {} if spine is None else {"spine": spine.schema}
     for name in tables_read(query.text, catalogue):
@@ -210,11 +218,11 @@ def shadow(query: Query) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 class _Empty:
-    """A locked database of empty tables: ``events``, and those that were asked for last.
+    """A locked-down database of empty tables: ``events``, and those of the last query.
 
     Attributes:
-        connection: To it.
-        turn: Held by whoever uses it.
+        connection: The connection to it.
+        turn: The lock to hold while using it.
     """
 
     def __init__(self) -> None:
@@ -228,7 +236,7 @@ class _Empty:
         self.connection.execute(f"CREATE SCHEMA {LATEST}")
 
     def hold(self, wanted: Mapping[str, pa.Schema]) -> None:
-        """Has these tables beside ``events``, and no others."""
+        """Create these tables beside ``events``, and drop all others."""
         for target in [
             target for target, schema in self._held.items() if wanted.get(target) != schema
         ]:
@@ -243,14 +251,15 @@ class _Empty:
 
 
 _empty_database = CACHES.per_process(_Empty)
-"""Opening a database takes longer than all that is asked of it."""
+"""One database is reused: opening it takes longer than binding a query."""
 
 
 def reads_clock(query: Query) -> bool:
-    """Whether the query can see a ``recorded_at``: the column itself, or ``time`` where an event without one stands in the history.
+    """Whether the rows can depend on ``recorded_at``.
 
-    Asked of DuckDB's bound plan over empty tables. What cannot be planned so (some queries with
-    parameters) counts as reading it.
+    They can if the query reads that column, or ``time`` while some event of the history has none
+    of its own. Found in DuckDB's bound plan over empty tables. A query that cannot be planned so
+    (some with parameters) counts as reading it.
     """
     history = query.history
     with shadow(query) as connection:
@@ -266,7 +275,7 @@ def reads_clock(query: Query) -> bool:
 
 
 def _columns_read(node: Any, types: frozenset[str]) -> set[str]:
-    """The columns of ``events`` and event tables that a serialised plan reads anywhere; ``_ELSEWHERE`` for DuckDB's own catalogue."""
+    """The columns of event tables that a plan reads; ``_ELSEWHERE`` for DuckDB's own catalogue."""
     if isinstance(node, list):
         return set().union(*(_columns_read(item, types) for item in node))
     if not isinstance(node, dict):

@@ -1,4 +1,4 @@
-"""Types of DuckDB whose values Arrow hands over as something else: the sign, the zone or the padding would be lost without a word."""
+"""DuckDB types that Arrow would change silently: sign, time zone or padding would be lost."""
 
 from typing import Any
 
@@ -18,14 +18,14 @@ _INSTEAD = {
 
 
 def check_types(names: list[str], types: list[Any]) -> None:
-    """Refuses columns of types that a dataset cannot hold.
+    """Check that a dataset can hold the types of all columns.
 
     Args:
-        names: Of the columns.
-        types: Of DuckDB.
+        names: The names of the columns.
+        types: Their DuckDB types.
 
     Raises:
-        SchemaMismatchError: There is one, perhaps inside of a list or struct.
+        SchemaMismatchError: A type, perhaps inside a list or struct, is not supported.
     """
     for name, kind in zip(names, types, strict=True):
         for inner in _within(kind):
@@ -36,6 +36,6 @@ def check_types(names: list[str], types: list[Any]) -> None:
 
 
 def _within(kind: Any) -> list[Any]:
-    """A type and those inside of it."""
+    """A type and the types nested in it."""
     children = kind.children if kind.id in {"list", "array", "struct", "tuple", "map"} else []
     return [kind, *(one for _, child in children if hasattr(child, "id") for one in _within(child))]

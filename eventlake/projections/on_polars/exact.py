@@ -1,4 +1,4 @@
-"""Whether a Python projection is exact: the plan of the frame that it returned, against the allow-list of ``exactness``."""
+"""Checks that a Python projection is exact: the plan of its frame against the allow-list."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,29 +21,32 @@ from eventlake.projections.on_polars.plan import read
 
 VERSION = pl.__version__
 KNOWN = ("2.1",)
-"""Versions of Polars whose plans were looked at; of others nobody knows what they mean."""
+"""Versions of Polars whose plans were reviewed. In other versions a plan may mean another thing."""
 Handed = tuple[pl.LazyFrame, Keys, tuple[str, ...]]
-"""A frame that a build hands out, sets of columns no two of its rows agree on, and columns that hold JSON of events."""
-_HINT = 'write what is suggested; or declare level="fixed" (the same rows under the recorded settings alone) or "unproven".'
+"""A frame that a projection may read, its unique keys, and its columns with event JSON."""
+_HINT = (
+    'write what is suggested; or declare level="fixed" (the same rows under the recorded settings '
+    'alone) or "unproven".'
+)
 _RUNNING = ("collect", "sink", "profile", "fetch")
 _ALL = (pl._plr.collect_all, pl._plr.collect_all_with_callback)
-"""What runs several at once."""
+"""Functions that run several frames."""
 
 
 def check_exact(
     name: str, frame: pl.LazyFrame, leaves: Sequence[Handed], history: PinnedHistory
 ) -> None:
-    """Refuses a frame that may not give the same rows to the last bit under other threads, orders of rows and layouts.
+    """Check that a frame gives bit-identical rows under any threads, row order and layout.
 
     Args:
-        name: The projection's.
-        frame: What its function returned.
-        leaves: What it was handed; it may read nothing else.
-        history: What they are of.
+        name: The projection's name.
+        frame: The frame that its function returned.
+        leaves: The frames that it may read.
+        history: The history of these frames.
 
     Raises:
-        InvalidProjectionError: With every reason: the method, why, an example, and what to write
-            instead.
+        InvalidProjectionError: It may not. The message lists every reason: the method, why, an
+            example, and what to write instead.
         polars.exceptions.PolarsError: The frame cannot be bound.
     """
     check_version(name, "Polars", VERSION, KNOWN, _HINT)
@@ -72,9 +75,9 @@ def _refusals(frame: pl.LazyFrame, leaves: Sequence[Handed]) -> tuple[list[Refus
 
 
 class Watch:
-    """Refuses what runs a frame while a projection's function makes its own: a number that is taken out of a frame is in no plan.
+    """Refuses to run frames within the block: a value taken out of a frame is in no plan.
 
-    It watches the thread's calls into Polars, wherever they are written.
+    A profile function watches the thread's calls into Polars, wherever they are written.
     """
 
     def __init__(self) -> None:
@@ -90,12 +93,12 @@ class Watch:
         self._on = False
         sys.setprofile(self._before)
         if self._found is not None:
-            # Also where the function made nothing of it.
+            # Raised even if the function caught the error.
             raise self._found
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Lets the snapshot collect what it needs itself."""
+        """Allow the snapshot's own reads within the block."""
         if not self._on:
             yield
             return
@@ -116,7 +119,10 @@ class Watch:
             and name != "collect_schema"
         )
         if runs or any(called is one for one in _ALL):
-            message = "a projection that is declared exact may not collect: what is taken out of a frame is in no plan, and is not checked"
+            message = (
+                "a projection that is declared exact may not collect: "
+                "what is taken out of a frame is in no plan, and is not checked"
+            )
             self._found = InvalidProjectionError(
                 message,
                 f'leave out {name}(), join the lazy frame instead; or declare level="fixed".',

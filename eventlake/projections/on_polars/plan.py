@@ -1,21 +1,21 @@
-"""Reads the plan of a LazyFrame, bound and typed and before it is optimized, into the plain words of ``exactness.on_polars.nodes``.
+"""Reads the bound, unoptimized plan of a LazyFrame as nodes of ``exactness.on_polars.nodes``.
 
-Polars shows its plans to other engines through a node visitor, which is no public interface: it is
-read for the versions in ``exact.KNOWN`` alone. What the visitor does not show becomes a node of
+Polars shows its plans to other engines through a node visitor, which is not a public interface: it
+is read only for the versions in ``exact.KNOWN``. What the visitor does not show becomes a node of
 kind ``UNKNOWN``.
 """
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from eventlake.exactness.on_polars.nodes import UNKNOWN, Expression, Named, Step
-from eventlake.exactness.rows import Type, is_float
+from eventlake.exactness.rows import Type
+from eventlake.projections.on_polars.frame_values import values_of
+from eventlake.projections.on_polars.types import type_of
 
-_FLOATS = {"Float16": "FLOAT", "Float32": "FLOAT", "Float64": "DOUBLE"}
 _OPERATORS = {
     "Plus": "+",
     "Minus": "-",
@@ -78,21 +78,6 @@ def read(frame: pl.LazyFrame) -> Step:
     return _Reader(traverser).step(traverser.get_node())
 
 
-def type_of(dtype: Any) -> Type:
-    """A Polars type as the allow-list's."""
-    name = str(dtype.base_type())
-    kind: dict[str, Any] = {"id": _FLOATS.get(name, name)}
-    if isinstance(dtype, pl.List | pl.Array):
-        kind["child_type"] = type_of(dtype.inner)
-    elif isinstance(dtype, pl.Struct):
-        kind["child_types"] = [
-            {"name": field.name, "type": type_of(field.dtype)} for field in dtype.fields
-        ]
-    # How wide a decimal is, or of which zone an instant, does not decide what is exact; it tells
-    # one leaf from another.
-    return kind
-
-
 class _Reader:
     def __init__(self, traverser: Any) -> None:
         self._at = traverser
@@ -132,7 +117,7 @@ class _Reader:
             "frame",
             names,
             types,
-            options=(_identity(node.df), repr(node.projection), node.selection is None),
+            options=(values_of(node.df), repr(node.projection), node.selection is None),
         )
 
     def _SimpleProjection(self, node: Any, names: Any, types: Any) -> Step:  # noqa: N802
@@ -254,7 +239,7 @@ class _Reader:
     # Expressions
 
     def _named(self, expressions: Iterable[Any], below: int) -> tuple[Named, ...]:
-        """Expressions over the rows of the step ``below``, whose columns decide their types."""
+        """Named expressions over the step ``below``, whose columns decide their types."""
         self._at.set_node(below)
         return tuple((one.output_name, self.expression(one.node)) for one in expressions)
 
@@ -340,7 +325,7 @@ class _Reader:
 
 
 def _directions(node: Any) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
-    """Which columns a node sorts descending, and of which the nulls come last."""
+    """For each column of a sort, whether it is descending and whether nulls come last."""
     _, last, descending = node.sort_options
     return tuple(map(bool, descending)), tuple(map(bool, last))
 
@@ -380,56 +365,6 @@ def _facts(what: Any) -> tuple[str, ...]:
         for name in dir(what)
         if not name.startswith("_") and not callable(getattr(what, name))
     )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Identity:
-    """Whose values a frame has: those that stand in the same place in memory, or are the same, are one frame's.
-
-    Attributes:
-        frame: The frame.
-        arrow: The same as Arrow; keeps the buffers where they are, because what is freed may be
-            another frame's next.
-        addresses: Of every chunk's buffers.
-    """
-
-    frame: pl.DataFrame
-    arrow: Any
-    addresses: tuple[Any, ...]
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Identity):
-            return NotImplemented
-        if self.addresses == other.addresses:
-            return True
-        # Of floats two can be equal and not the same.
-        return (
-            not any(map(_has_floats, self.frame.dtypes))
-            and self.frame.schema == other.frame.schema
-            and self.frame.equals(other.frame)
-        )
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-def _has_floats(dtype: pl.DataType) -> bool:
-    return is_float(type_of(dtype))
-
-
-def _identity(frame: Any) -> Any:
-    table = pl.DataFrame._from_pydf(frame)
-    try:
-        arrow = table.to_arrow(compat_level=pl.CompatLevel.newest())
-    except (ValueError, TypeError, *_BROKEN):
-        return object()  # a type that Arrow does not have, and that is in no frame of ours
-    chunks = [chunk for column in arrow.columns for chunk in column.chunks if len(chunk)]
-    return _Identity(
-        table, arrow, tuple((len(one), one.offset, *map(_address, one.buffers())) for one in chunks)
-    )
-
-
-def _address(buffer: Any) -> int:
-    return 0 if buffer is None else int(buffer.address)
 
 
 def _reason(error: BaseException) -> str:

@@ -1,6 +1,6 @@
-"""Runs Python projections. The only place below ``projections/`` that runs Polars.
+"""Runs Python projections in Polars.
 
-Always the in-memory engine: the streaming engine's float sums vary from run to run even on one
+Always on the in-memory engine: float sums of the streaming engine vary from run to run even on one
 thread.
 """
 
@@ -32,13 +32,13 @@ SETTINGS = dataset.SETTINGS["python"]
 
 
 def prepare(computation: Computation, options: RunOptions = DEFAULT_OPTIONS) -> PreparedRun:
-    """The LazyFrame that a projection's function returns, to be collected.
+    """Call a projection's function, and prepare the collection of its LazyFrame.
 
-    The function takes the snapshot, the spine where there is one, and the parameters by name.
+    The function gets the snapshot, the spine if there is one, and the parameters by name.
 
     Raises:
-        InvalidProjectionError: The function does not take what it is given, returns no LazyFrame,
-            fails in Polars, or is not exact.
+        InvalidProjectionError: The function does not take these arguments, does not return a
+            LazyFrame, fails, or is not exact.
     """
     projection, history, spine = computation.projection, computation.history, computation.spine
     name = projection.name
@@ -60,7 +60,7 @@ def prepare(computation: Computation, options: RunOptions = DEFAULT_OPTIONS) -> 
         given = ", ".join(["snapshot", *arguments])
         message = f"projection {name}: the function must take ({given}): {error}"
         raise InvalidProjectionError(message, projection=name) from error
-    with _telling(name), snapshot.watch if exact else nullcontext():
+    with _user_code(name), snapshot.watch if exact else nullcontext():
         frame = function(snapshot, **arguments)
     if not isinstance(frame, pl.LazyFrame):
         message = f"projection {name}: expected a polars.LazyFrame, found {type(frame).__name__}"
@@ -71,19 +71,19 @@ def prepare(computation: Computation, options: RunOptions = DEFAULT_OPTIONS) -> 
         )
         raise InvalidProjectionError(message, hint, projection=name)
     if exact:
-        with _telling(name):
+        with _user_code(name):
             check_exact(name, frame, snapshot.leaves, history)
 
     def rows() -> pa.Table:
-        with _telling(name):
+        with _user_code(name):
             return from_polars(frame.collect(engine="in-memory"), f"projection {name}")
 
     return PreparedRun(snapshot.schemas, reads_clock=True, rows=rows)
 
 
 @contextmanager
-def _telling(name: str) -> Iterator[None]:
-    """A user's code may raise anything, and print; whoever builds hears which projection it was, and where, and has stdout for himself."""
+def _user_code(name: str) -> Iterator[None]:
+    """Run user code: its prints go to stderr, its errors name the projection and the line."""
     try:
         with printing_to_stderr():
             yield
@@ -95,12 +95,14 @@ def _telling(name: str) -> Iterator[None]:
 
 
 class _ScanOnly(Snapshot):
-    """What a Python projection is handed: DuckDB under another engine's name would be in no recipe.
+    """The snapshot that a Python projection gets; it records what is read.
+
+    It has no ``sql``: the recipe would record Polars for rows that DuckDB computed.
 
     Attributes:
-        schemas: Hashes of the schemas of the event tables that were asked for.
+        schemas: The hash of the schema by event type, for the event tables that were read.
         leaves: The frames that were handed out.
-        watch: Refuses what collects while the function runs, this snapshot's own reading apart.
+        watch: Refuses to run frames while the function runs, except for the snapshot's own reads.
     """
 
     def __init__(self, history: PinnedHistory) -> None:
@@ -112,7 +114,7 @@ class _ScanOnly(Snapshot):
     def handed(
         self, frame: pl.LazyFrame, keys: Keys, payloads: tuple[str, ...] = ()
     ) -> pl.LazyFrame:
-        """The frame, noted as one that may be read."""
+        """Record a frame as one that the projection may read, and return it."""
         self.leaves.append((frame, keys, payloads))
         return frame
 
@@ -134,10 +136,10 @@ class _ScanOnly(Snapshot):
             return self.handed(super()._typed(source, corrections), EVENT_KEYS)
 
     def table(self, event_type: str, *arguments: Any, **named: Any) -> pl.LazyFrame:
-        """See ``Snapshot.table``; always under the newest schema, which the recipe pins.
+        """See ``Snapshot.table``. Reads the newest schema, which the recipe pins.
 
         Raises:
-            InvalidProjectionError: A version is named.
+            InvalidProjectionError: A version is given.
         """
         if named.get("version") is not None:
             message = "a projection reads the schema that its recipe pins; it cannot name a version"
@@ -147,7 +149,7 @@ class _ScanOnly(Snapshot):
         return frame
 
     def sql(self, query: str, /, **parameters: Any) -> NoReturn:
-        """Refused.
+        """Refuse to run SQL.
 
         Raises:
             InvalidProjectionError: Always.
@@ -176,7 +178,7 @@ def _shuffled(frame: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _line(error: BaseException) -> str:
-    """Where in the projection's own file an error came from."""
+    """The line of the projection's own file that raised an error."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [
         frame
@@ -187,5 +189,5 @@ def _line(error: BaseException) -> str:
 
 
 def pool_size() -> int:
-    """Threads of Polars' pool; fixed when the process starts."""
+    """Number of threads of Polars' pool, which is fixed when the process starts."""
     return pl.thread_pool_size()

@@ -1,4 +1,4 @@
-"""Tries what a refusal suggests: the expression is built over a few rows of the right types, run, and held to the allow-list."""
+"""Tries what a refusal suggests: runs it over a few rows, and checks it against the allow-list."""
 
 from typing import Any
 
@@ -23,33 +23,33 @@ _TYPES = {
 }
 _GROUP = "the group"
 OTHER = "…"
-"""A column in the place of an expression that cannot be written."""
+"""A column that stands for an expression that cannot be written as code."""
 
 
 def tries(code: str, context: Context, other: Type | None = None) -> bool:
-    """Whether an expression, or a method of the frame, can be run and is exact.
+    """Whether an expression, or a method call on the frame, runs and is exact.
 
     Args:
-        code: Python of an expression or, of a frame, from the method's name on; made of quoted
-            names, types and operators alone.
-        context: What it is over.
-        other: Type of what three dots in ``code`` stand for.
+        code: Python code of an expression, or of a method call from the method's name on; written
+            by us from quoted names, types and operators only.
+        context: The rows over which it is evaluated.
+        other: The type of the expression that ``OTHER`` stands for in ``code``.
     """
     try:
         frame = _frame(context, other)
-        made = _made(frame, code, context)
-        made.collect(engine="in-memory")
+        result = _apply(frame, code, context)
+        result.collect(engine="in-memory")
         keys = tuple(
             tuple(context.names[place] for place in sorted(key)) for key in context.rows.keys if key
         )
-        refusals, _ = analyse(read(made), [Leaf(read(frame), keys)])
-    except (Exception, pl.exceptions.PanicException):  # noqa: BLE001 - whatever is wrong with it, it is not suggested
+        refusals, _ = analyse(read(result), [Leaf(read(frame), keys)])
+    except (Exception, pl.exceptions.PanicException):  # noqa: BLE001 - then it is not suggested
         return False
     return not refusals
 
 
 def gives(code: str, one: Expression, context: Context) -> bool:
-    """Whether Python gives this very expression."""
+    """Whether the code evaluates to this very expression."""
     try:
         (found,) = read(_frame(context, None).select(_expression(code))).outputs
     except (Exception, pl.exceptions.PanicException):  # noqa: BLE001 - then it is not written so
@@ -58,11 +58,13 @@ def gives(code: str, one: Expression, context: Context) -> bool:
 
 
 def _expression(code: str) -> pl.Expr:
-    made: pl.Expr = eval(code.replace(OTHER, f'pl.col("{OTHER}")'), {"pl": pl, "__builtins__": {}})  # noqa: S307 - our own text, of names that are quoted
-    return made
+    code = code.replace(OTHER, f'pl.col("{OTHER}")')
+    # The code is our own text; names in it are quoted.
+    found: pl.Expr = eval(code, {"pl": pl, "__builtins__": {}})  # noqa: S307
+    return found
 
 
-def _made(frame: pl.LazyFrame, code: str, context: Context) -> pl.LazyFrame:
+def _apply(frame: pl.LazyFrame, code: str, context: Context) -> pl.LazyFrame:
     if not code.startswith(("pl.", "(", OTHER)):
         called: pl.LazyFrame = eval(f"frame.{code}", {"frame": frame, "__builtins__": {}})  # noqa: S307 - likewise
         return called
