@@ -7,8 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eventlake.columns.parquet import footers
-from eventlake.columns.parquet.segments import MAX_ROWS
+from eventlake.columns.parquet import footers, segments
 from eventlake.columns.parquet.text_size import text_bytes_in
 
 
@@ -98,23 +97,25 @@ def parquet_parts(path: str) -> Iterator[pa.Table]:
     waiting: list[pa.RecordBatch] = []
     for batch in _batches(path):
         waiting.append(batch)
-        while sum(one.num_rows for one in waiting) >= MAX_ROWS:
+        while sum(one.num_rows for one in waiting) >= segments.MAX_ROWS:
             table = pa.Table.from_batches(waiting)
-            waiting = table.slice(MAX_ROWS).to_batches()
-            yield table.slice(0, MAX_ROWS)
+            waiting = table.slice(segments.MAX_ROWS).to_batches()
+            yield table.slice(0, segments.MAX_ROWS)
     if waiting:
         yield pa.Table.from_batches(waiting)
 
 
 def _batches(path: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
     """The record batches of a file with INT96 instants in microseconds."""
-    fine = pq.ParquetFile(path, pre_buffer=False).iter_batches(batch_size=MAX_ROWS, columns=columns)
+    fine = pq.ParquetFile(path, pre_buffer=False).iter_batches(
+        batch_size=segments.MAX_ROWS, columns=columns
+    )
     legacy = int96_columns(path)
     if not legacy:
         yield from fine
         return
     file = pq.ParquetFile(path, pre_buffer=False, coerce_int96_timestamp_unit="us")
-    coarse = file.iter_batches(batch_size=MAX_ROWS, columns=legacy)
+    coarse = file.iter_batches(batch_size=segments.MAX_ROWS, columns=legacy)
     start = 0
     for whole, cut in zip(fine, coarse, strict=True):
         yield from _in_microseconds(
