@@ -582,7 +582,7 @@ def _install_removed(storage, data):
 
 
 def _decode_claim(data):
-    assert isinstance(build_once._holder(data), str)
+    assert isinstance(build_once._describe_holder(data), str)
     assert build_once._is_dead(data) in {True, False}
 
 

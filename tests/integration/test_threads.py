@@ -230,14 +230,14 @@ def test_no_claim_is_forgotten_while_other_threads_give_up_theirs(interleaved):
                 time.sleep(0.001)
                 forgotten += (
                     [number]
-                    if not any(f"{number:064d}" in claim.path for claim in list(build_once._held))
+                    if not any(f"{number:064d}" in claim.path for claim in list(build_once._held_leases))
                     else []
                 )
         over.set()
         for one in churning:
             one.result()
     assert forgotten == []
-    assert build_once._held == set()
+    assert build_once._held_leases == set()
 
 
 def test_a_forked_child_that_gives_up_its_claims_leaves_those_of_its_parent(tmp_path):
