@@ -815,7 +815,7 @@ def test_a_spine_for_buckets_that_was_replaced_is_refused_before_it_is_decoded(
 ):
     monkeypatch.setattr(
         buckets_module,
-        "_put_spine",
+        "_store_spine",
         lambda storage, path, data: storage.create(path, frames.encode(other)),
     )
     with pytest.raises(CorruptionError, match=told) as caught:

@@ -99,14 +99,14 @@ def inode(folder):
 def synced_folders(monkeypatch):
     """The folders that are fsynced from here on, by device and inode."""
     synced = []
-    real = local_module._sync_and_close
+    real = local_module.sync_and_close
 
     def sync(folder):
         facts = os.fstat(folder)
         synced.append((facts.st_dev, facts.st_ino))
         real(folder)
 
-    monkeypatch.setattr(local_module, "_sync_and_close", sync)
+    monkeypatch.setattr(local_module, "sync_and_close", sync)
     return synced
 
 

@@ -1,11 +1,13 @@
 """Whether a row saw what was not there yet: made again from a history that ends at its cutoff."""
 
+from dataclasses import replace
+
 import pyarrow.compute as pc
 import pytest
 
 import eventlake as el
 from eventlake.errors import InvalidInputError
-from eventlake.features import finish
+from eventlake.features.aggregates.table import AGGREGATES
 from tests.feature_fixtures import BEGIN, DAY, FEATURES, SPINE, event, filled, instants
 
 
@@ -54,10 +56,9 @@ def test_hindsight_is_a_leak_to_whoever_asks_what_was_known(revised):
 
 @pytest.mark.parametrize("engine", ["duckdb", "polars"])
 def test_a_leak_in_what_an_engine_returns_is_seen(lake, engine, monkeypatch):
-    plain = finish._count
-    monkeypatch.setitem(
-        finish._MADE, "count", lambda one, found, kind: pc.add(plain(one, found, kind), 1)
-    )
+    plain = AGGREGATES["count"]
+    wrong = replace(plain, finish=lambda found, terms: pc.add(plain.finish(found, terms), 1))
+    monkeypatch.setitem(AGGREGATES, "count", wrong)
     built = lake.build(FEATURES, spine=SPINE, engine=engine)
     monkeypatch.undo()
     report = el.check_leakage(built)

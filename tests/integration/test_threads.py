@@ -230,7 +230,9 @@ def test_no_claim_is_forgotten_while_other_threads_give_up_theirs(interleaved):
                 time.sleep(0.001)
                 forgotten += (
                     [number]
-                    if not any(f"{number:064d}" in claim.path for claim in list(build_once._held_leases))
+                    if not any(
+                        f"{number:064d}" in claim.path for claim in list(build_once._held_leases)
+                    )
                     else []
                 )
         over.set()
