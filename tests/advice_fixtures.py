@@ -83,6 +83,6 @@ def advised(lake, query):
     """The query with what its refusal says to write in the place of each call."""
     asked = Query("q", query, lake.snapshot().history)
     with duckdb_runner.bound(asked) as connection:
-        looked = exact._refusals(connection, asked, query)
+        looked = exact._analyse(connection, asked, query)
         engine = exact._engine(connection, asked)
         return engine.render(Advice(looked.tree, looked.refusals, engine)._tree)
