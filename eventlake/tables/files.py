@@ -314,6 +314,8 @@ class _StoredTable:
             )
         except ObjectMissingError:
             return False
+        except CorruptionError:
+            intact = False  # nearly all holes: refused before it is read
         if intact:
             # The hash is remembered only if the file did not change while it was computed.
             self._note_bytes(one, state if state == state_of(place, path) else None)

@@ -58,7 +58,9 @@ def test_polars_that_varies_is_refused(lakes, what):
 
 
 def test_the_page_is_of_this_matrix():
-    page = (Path(__file__).parents[2] / "docs" / "determinism.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "determinism.md").read_text(
+        encoding="utf-8"
+    )
     assert [
         line.split(" | ")[0].removeprefix("| ")
         for line in page.splitlines()
