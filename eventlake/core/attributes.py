@@ -1,7 +1,6 @@
-"""The attributes of an event and the limits they are held to.
+"""The attributes of an event and their limits.
 
-The names are those of the CloudEvents specification 1.0, spelled with underscores where CloudEvents
-runs words together.
+The names are those of the CloudEvents specification 1.0, with underscores between words.
 """
 
 from typing import Final
@@ -22,30 +21,30 @@ ATTRIBUTES: Final = (
     "extensions",
     "data",
 )
-"""Every attribute a producer says, in the order in which they enter the leaf (docs/reference/format.md)."""
+"""The attributes that a producer sets, in the order of the event bytes."""
 
 REQUIRED: Final = ("id", "source", "type")
 
 ASSIGNED: Final = ("sequence", "recorded_at")
-"""What the lake assigns: never part of the leaf."""
+"""The attributes that the lake assigns; never part of the event bytes."""
 
 EVENT_COLUMNS: Final = ("sequence", *ATTRIBUTES[:5], "recorded_at", *ATTRIBUTES[5:])
-"""The columns of ``events`` as readers see them, in order."""
+"""The columns of the table ``events``, in order."""
 
 CLOUDEVENTS_NAMES: Final = {
     "correlationid": "correlation_id",
     "causationid": "causation_id",
     "recordedat": "recorded_at",
 }
-"""CloudEvents spelling to ours, for the JSON face."""
+"""CloudEvents names to ours, for JSON input and output."""
 
 RESERVED_TYPES: Final = frozenset({"events", "spine"})
-"""Event types are table names in SQL; these two names are taken."""
+"""Event types are table names in SQL; these two names are reserved."""
 
 CORRECTIONS: Final = frozenset({"replace", "retract"})
 
 MAX_SEQUENCE: Final = 1 << 62
-"""No lake gets this far; a sequence at or beyond it is a mistake."""
+"""Exclusive upper bound of sequences, which no lake reaches."""
 MAX_PAYLOAD_BYTES: Final = 1 << 20
 MAX_PAYLOAD_DEPTH: Final = 64
 MAX_ATTRIBUTE_BYTES: Final = 4096

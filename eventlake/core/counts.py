@@ -1,4 +1,4 @@
-"""Numbers that a caller gives: counts and seconds within bounds; no bool, text, fraction of a count or NaN."""
+"""Check numbers of a caller: integers and seconds within bounds, never a bool, text or NaN."""
 
 from numbers import Integral, Real
 from typing import Any
@@ -6,15 +6,15 @@ from typing import Any
 from eventlake.errors import InvalidInputError
 
 _MOST = (1 << 63) - 1
-_LONGEST = 1_000_000_000
-"""Seconds: some 30 years, which every system call takes."""
+_MAX_SECONDS = 1_000_000_000
+"""About 30 years, which every system call accepts."""
 
 
 def integer(value: Any, name: str) -> int:
-    """A whole number as an int.
+    """Convert an integer of any type to int.
 
     Raises:
-        TypeError: It is none; a verb says of which argument.
+        TypeError: The value is not an integer.
     """
     if isinstance(value, bool) or not isinstance(value, Integral):
         message = f"expected {name} as an integer, found {value!r}"
@@ -23,11 +23,11 @@ def integer(value: Any, name: str) -> int:
 
 
 def count(value: Any, name: str, least: int = 0, most: int = _MOST) -> int:
-    """A whole number from ``least`` to ``most``, as an int.
+    """Convert an integer from ``least`` to ``most``, inclusive, to int.
 
     Raises:
-        TypeError: It is no whole number.
-        InvalidInputError: It is out of bounds.
+        TypeError: The value is not an integer.
+        InvalidInputError: The value is out of bounds.
     """
     number = integer(value, name)
     if not least <= number <= most:
@@ -38,17 +38,18 @@ def count(value: Any, name: str, least: int = 0, most: int = _MOST) -> int:
 
 
 def seconds(value: Any, name: str, *, positive: bool = False) -> float:
-    """Seconds from 0, or above 0.
+    """Convert a number of seconds, at least or above 0, to float.
 
     Raises:
-        TypeError: It is no number; a verb says of which argument.
-        InvalidInputError: It is out of bounds, or NaN.
+        TypeError: The value is not a number.
+        InvalidInputError: The value is out of bounds or NaN.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         message = f"expected {name} as a number, found {value!r}"
         raise TypeError(message)
     number = float(value)
-    if not 0 <= number <= _LONGEST or (positive and not number):
-        message = f"expected {name} {'above' if positive else 'from'} 0 and at most {_LONGEST:,} seconds, found {value!r}"
+    if not 0 <= number <= _MAX_SECONDS or (positive and not number):
+        least = "above" if positive else "from"
+        message = f"expected {name} {least} 0 and at most {_MAX_SECONDS:,} seconds, found {value!r}"
         raise InvalidInputError(message, argument=name)
     return number

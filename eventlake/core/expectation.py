@@ -1,4 +1,4 @@
-"""What a writer expects of the history that its events will follow; checked at the very commit, so that nobody can come between."""
+"""Preconditions of an append on the history, checked atomically with the commit."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,10 @@ class Populated:
 
 @dataclass(frozen=True, slots=True)
 class OnEvent:
-    """The newest event about ``subject`` (or, with ``subtree``, about something below it as well) has the id ``event_id``."""
+    """The newest event about ``subject`` has the id ``event_id``.
+
+    With ``subtree``, events about anything below the subject count too.
+    """
 
     subject: str
     event_id: str
@@ -41,50 +44,50 @@ Expectation = Pristine | Populated | OnEvent | AtWatermark
 
 
 def pristine(subject: str, *, subtree: bool = False) -> Pristine:
-    """Expects that no event is about ``subject``.
+    """Expect that no event is about ``subject``.
 
     Args:
         subject: Such as ``/loan/7``.
-        subtree: Nor about anything below it, such as ``/loan/7/payment/1``.
+        subtree: Include subjects below it, such as ``/loan/7/payment/1``.
 
     Raises:
-        InvalidInputError: ``subject`` is no text.
+        InvalidInputError: ``subject`` is not text.
     """
     return Pristine(_text("subject", subject), subtree)
 
 
 def populated(subject: str, *, subtree: bool = False) -> Populated:
-    """Expects that some event is about ``subject``.
+    """Expect that at least one event is about ``subject``.
 
     Args:
         subject: Such as ``/loan/7``.
-        subtree: Or about something below it.
+        subtree: Include subjects below it.
 
     Raises:
-        InvalidInputError: ``subject`` is no text.
+        InvalidInputError: ``subject`` is not text.
     """
     return Populated(_text("subject", subject), subtree)
 
 
 def on_event(subject: str, event_id: str, *, subtree: bool = False) -> OnEvent:
-    """Expects that the newest event about ``subject`` is the one that the writer has seen.
+    """Expect that the newest event about ``subject`` is the one that the writer has seen.
 
     Args:
         subject: Such as ``/loan/7``.
-        event_id: Its ``id``.
-        subtree: The newest one about ``subject`` or anything below it.
+        event_id: The ``id`` of that event.
+        subtree: Include events about subjects below it.
 
     Raises:
-        InvalidInputError: One of them is no text.
+        InvalidInputError: ``subject`` or ``event_id`` is not text.
     """
     return OnEvent(_text("subject", subject), _text("event id", event_id), subtree)
 
 
 def at_watermark(watermark: int) -> AtWatermark:
-    """Expects that the lake holds exactly ``watermark`` events, so that nothing at all came between.
+    """Expect that the lake has exactly ``watermark`` events, so that nobody has appended since.
 
     Raises:
-        InvalidInputError: Not a number from 0.
+        InvalidInputError: ``watermark`` is not an integer of at least 0.
     """
     if type(watermark) is not int or watermark < 0:
         message = f"expected a watermark from 0, found {watermark!r}"
@@ -100,7 +103,7 @@ def _text(name: str, value: str) -> str:
 
 
 def is_about(subject: str | None, wanted: str, *, subtree: bool) -> bool:
-    """Whether an event with ``subject`` is about ``wanted``, or about something below it."""
+    """Whether ``subject`` is ``wanted`` or, with ``subtree``, below it."""
     if subject is None:
         return False
     return subject == wanted or (

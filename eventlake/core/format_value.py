@@ -1,4 +1,4 @@
-"""Values as JSON and as text that a person can tell apart."""
+"""Format values as JSON and as unambiguous text."""
 
 import json
 import math
@@ -11,7 +11,7 @@ _AROUND = 20
 
 
 def plain(value: Any) -> Any:
-    """A value in terms of JSON: numbers that JSON cannot hold exactly, dates, times and bytes as text."""
+    """Convert a value to JSON values; dates, times, bytes and inexact numbers become text."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
@@ -36,14 +36,14 @@ def _text(value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value on one line: text in quotes, everything else as it is written."""
+    """Format a value on one line, with text in quotes."""
     if isinstance(value, str | list | tuple | dict | bool) or value is None:
         return json.dumps(plain(value), ensure_ascii=False)
     return str(plain(value))
 
 
 def shown_pair(before: Any, after: Any) -> tuple[str, str]:
-    """Two values on one line each; of long ones what is around their first difference."""
+    """Format two values on one line each; long ones are cut around their first difference."""
     first, second = shown(before), shown(after)
     if len(first) <= _LONGEST and len(second) <= _LONGEST:
         return first, second
@@ -56,7 +56,7 @@ def shown_pair(before: Any, after: Any) -> tuple[str, str]:
 
 
 def shown_short(value: Any) -> str:
-    """A value on one line, cut where it is long."""
+    """Format a value on one line, cut if it is long."""
     return _cut(shown(value), 0)
 
 

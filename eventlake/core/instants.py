@@ -1,4 +1,4 @@
-"""Instants as microseconds since 1970-01-01 UTC, and their RFC 3339 spelling. Nothing finer, nothing without a zone."""
+"""Instants as microseconds since 1970-01-01 UTC, and their RFC 3339 form."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ MIN_DAY, MAX_DAY = (
     date.toordinal() - EPOCH.toordinal()
     for date in (datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC))
 )
-"""Bounds of a date, in days from the epoch."""
+"""Bounds of a date in days since the epoch."""
 
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|([+-])(\d\d):(\d\d))?", re.ASCII
@@ -20,12 +20,12 @@ _RFC3339 = re.compile(
 
 
 def parse_instant(text: str, *, stored: bool = False) -> int:
-    """Microseconds since the epoch of an RFC 3339 date-time with a zone.
+    """Parse an RFC 3339 date-time with a zone to microseconds since the epoch.
 
     Args:
         text: The date-time.
-        stored: Whether an earlier version may have accepted it, which took offsets such as
-            ``+01:99`` for 2 hours and 39 minutes.
+        stored: Whether to accept what an earlier version accepted, which read an offset such as
+            ``+01:99`` as 2 hours and 39 minutes.
 
     Raises:
         ValueError: Not RFC 3339, no zone, finer than a microsecond, or outside the years 1 to 9999.
@@ -62,19 +62,19 @@ def parse_instant(text: str, *, stored: bool = False) -> int:
 
 
 def instant_of(value: object) -> int:
-    """Microseconds since the epoch of what a caller gives as an instant: RFC 3339 text, or a datetime with a zone.
+    """Convert RFC 3339 text or a datetime with a zone to microseconds since the epoch.
 
     Raises:
-        ValueError: It is neither, or it cannot be held exactly.
+        ValueError: The value is neither, or cannot be represented exactly.
     """
     return parse_instant(value) if isinstance(value, str) else micros(value)
 
 
 def micros(moment: object) -> int:
-    """Microseconds since the epoch.
+    """Convert a datetime to microseconds since the epoch.
 
     Raises:
-        ValueError: ``moment`` is no datetime, is naive, outside the years 1 to 9999 in UTC, or
+        ValueError: ``moment`` is not a datetime, is naive, outside the years 1 to 9999 in UTC, or
             (pandas) finer than a microsecond.
     """
     if not isinstance(moment, datetime) or moment != moment:  # noqa: PLR0124 - pandas' NaT
@@ -102,5 +102,5 @@ def from_micros(value: int) -> datetime:
 
 
 def format_instant(value: int) -> str:
-    """RFC 3339 in UTC, with microseconds only where there are any."""
+    """Format microseconds as RFC 3339 in UTC, with a fraction only if it is not zero."""
     return from_micros(value).isoformat().replace("+00:00", "Z")

@@ -11,15 +11,15 @@ SCHEMAS = "schemas"
 TABLES = "tables"
 HINT = "hint"
 RESERVE = "reserve"
-"""Room that maintenance gives up on a full disk."""
+"""Space that maintenance frees on a full disk."""
 MANIFEST = "manifest.json"
-"""Of a built dataset, in its folder."""
+"""The manifest in the folder of a built dataset."""
 PROVENANCE = "provenance.json"
-"""Of an attempt to build a dataset, in its folder."""
+"""The provenance in the folder of an attempt to build a dataset."""
 PRUNED = "pruned.json"
-"""Of an attempt whose rows were given back, in its folder."""
+"""The mark of an attempt whose rows were deleted, in its folder."""
 REMOVED = "removed.json"
-"""Of an attempt whose dataset was removed, in its folder."""
+"""The mark of an attempt whose dataset was removed, in its folder."""
 BUILDS = "builds"
 RECIPES = "recipes"
 TAGS = "tags"
@@ -51,68 +51,68 @@ SHORT_HASH = 12
 
 
 def commit_path(version: int) -> str:
-    """Where commit ``version`` stands."""
+    """The path of commit ``version``."""
     return f"{LOG}/{version:020d}.json"
 
 
 def commit_version(path: str) -> int | None:
-    """The version whose commit stands at ``path``, or None where ``path`` is no commit's."""
+    """The version of the commit at ``path``; None if it is not a commit's path."""
     match = _COMMIT.fullmatch(path)
     return int(match[1]) if match else None
 
 
 def segment_path(sha256: str) -> str:
-    """Where the segment with this SHA-256 stands."""
+    """The path of the segment with this SHA-256."""
     return f"{SEGMENTS}/{sha256}.parquet"
 
 
 def segment_sha256(path: str) -> str | None:
-    """The SHA-256 that the name ``path`` promises, or None where ``path`` is no segment's."""
+    """The SHA-256 in a segment's path; None if it is not a segment's."""
     match = _SEGMENT.fullmatch(path)
     return match[1] if match else None
 
 
 def rows_path(stop: int, sha256: str) -> str:
-    """Where the rows of the tier that ends before version ``stop`` stand."""
+    """The path of the rows of the tier that ends before version ``stop``."""
     return f"{MANIFESTS}/{stop:020d}-{sha256[:SHORT_HASH]}.parquet"
 
 
 def rows_sha256(path: str) -> str | None:
-    """The first digits of the SHA-256 that the name ``path`` of a tier's rows promises, or None where it is no such name."""
+    """The first digits of the SHA-256 in the path of a tier's rows; None for other paths."""
     match = _ROWS.fullmatch(path)
     return match[2] if match else None
 
 
 def keys_path(sha256: str) -> str:
-    """Where the key file with this SHA-256 stands."""
+    """The path of the key file with this SHA-256."""
     return f"{KEYS}/{sha256}.keys"
 
 
 def keys_sha256(path: str) -> str | None:
-    """The SHA-256 that the name ``path`` promises, or None where ``path`` is no key file's."""
+    """The SHA-256 in a key file's path; None if it is not a key file's."""
     match = _KEYS.fullmatch(path)
     return match[1] if match else None
 
 
 def schemas_path(sha256: str) -> str:
-    """Where the catalogue of schemas with this SHA-256 stands."""
+    """The path of the catalogue of schemas with this SHA-256."""
     return f"{SCHEMAS}/{sha256}.json"
 
 
 def schemas_sha256(path: str) -> str | None:
-    """The SHA-256 that the name ``path`` promises, or None where ``path`` is no catalogue's."""
+    """The SHA-256 in a catalogue's path; None if it is not a catalogue's."""
     match = _SCHEMAS.fullmatch(path)
     return match[1] if match else None
 
 
 def table_range(path: str) -> tuple[str, int, int] | None:
-    """``(table, start, stop)`` of a file of an event table, or None where ``path`` is no such file's."""
+    """``(table, start, stop)`` of a file of an event table; None for other paths."""
     match = _TABLE.fullmatch(path)
     return (match[1], int(match[2]), int(match[3])) if match else None
 
 
 def is_temporary(path: str) -> bool:
-    """Whether ``path`` is what an interrupted write left."""
+    """Whether ``path`` is a temporary file, which an interrupted write may leave behind."""
     return path.rsplit("/", 1)[-1].startswith(TEMPORARY_PREFIX)
 
 
@@ -122,78 +122,81 @@ def build_path(name: str, manifest_hash: str) -> str:
 
 
 def build_parts(path: str) -> tuple[str, str, str] | None:
-    """``(dataset name, short manifest hash, file)`` of a path below ``builds/``, or None."""
+    """``(dataset name, short manifest hash, file)`` of a path below ``builds/``; or None."""
     match = _BUILD.fullmatch(path)
     return (match[1], match[2], match[3]) if match else None
 
 
 def attempt(path: str) -> str | None:
-    """The folder of the attempt to build a dataset that a file belongs to, or None."""
+    """The folder of the build attempt that a file belongs to; None for other paths."""
     match = _ATTEMPT.fullmatch(path)
     return match[1] if match else None
 
 
 def recipe_folder(recipe_hash: str) -> str:
-    """Where it stands what a recipe has made, and who is at it."""
+    """The folder with the results of a recipe and the leases on its work."""
     return f"{RECIPES}/{recipe_hash}"
 
 
 def made_path(recipe_hash: str, manifest_hash: str) -> str:
-    """The note that a recipe made a dataset."""
+    """The path of the record that a recipe made a dataset."""
     return f"{recipe_folder(recipe_hash)}/{manifest_hash}.made"
 
 
 def made_hash(path: str) -> str | None:
-    """The manifest hash of the dataset that a note is about, or None where ``path`` is no such note."""
+    """The manifest hash in the path of such a record; None for other paths."""
     match = _MADE.fullmatch(path)
     return match[2] if match else None
 
 
 def claim_path(recipe_hash: str, number: int) -> str:
-    """The claim to a recipe's work, the ``number``-th one."""
+    """The path of the lease with this number on a recipe's work."""
     return f"{recipe_folder(recipe_hash)}/{number:06d}.claim"
 
 
 def claim_number(path: str) -> int | None:
-    """Which claim stands at ``path``, or None where it is none."""
+    """The number of the lease at ``path``; None for other paths."""
     match = _CLAIM.fullmatch(path)
     return int(match[2]) if match else None
 
 
 def tag_path(name: str) -> str:
-    """Where it stands which dataset has a tag."""
+    """The path of a tag."""
     return f"{TAGS}/{name}.json"
 
 
 def tag_name(path: str) -> str | None:
-    """The tag that stands at ``path``, or None where it is none."""
+    """The name of the tag at ``path``; None for other paths."""
     match = _TAG.fullmatch(path)
     return match[1] if match else None
 
 
 def spine_path(recipe_hash: str, work: str) -> str:
-    """The spine of a build by buckets, for whoever works at it."""
+    """The path of the spine that the workers of a build by buckets share."""
     return f"{recipe_folder(recipe_hash)}/{work}-spine.parquet"
 
 
 def bucket_path(recipe_hash: str, work: str, bucket: int, sha256: str) -> str:
-    """The rows of one bucket of a build, until it is published; ``work`` has 16 hex digits."""
+    """The path of a bucket's rows until the build is published; ``work`` has 16 hex digits."""
     return f"{recipe_folder(recipe_hash)}/{work}-{bucket:06d}-{sha256}.parquet"
 
 
 def bucket_of(path: str) -> tuple[str, int, str] | None:
-    """``(work, bucket, SHA-256)`` of the rows of one bucket, or None where ``path`` is no such file's."""
+    """``(work, bucket, SHA-256)`` of a bucket's rows; None for other paths."""
     match = _BUCKET.fullmatch(path)
     return (match[1], int(match[2]), match[3]) if match else None
 
 
 def is_work(path: str) -> bool:
-    """Whether ``path`` is what a build by buckets needs until it is published."""
+    """Whether ``path`` belongs to an unpublished build by buckets."""
     return bucket_of(path) is not None or _SPINE.fullmatch(path) is not None
 
 
 def most_bytes(path: str) -> int | None:
-    """How large the document at ``path`` may be at most; None for rows, keys and archived sources, whose sizes are recorded elsewhere."""
+    """The maximum size of the document at ``path`` in bytes.
+
+    None for rows, keys and archived sources, whose sizes are recorded elsewhere.
+    """
     name = path.rsplit("/", 1)[-1]
     if (
         path in {LAKE, HINT}

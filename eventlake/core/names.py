@@ -1,24 +1,24 @@
-"""Names that mean something else than themselves, and names that stand more than once."""
+"""Check names: patterns, reserved names, invalid text and repetitions."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 OURS = "eventlake "
-"""What the names of tables and columns begin with that are put beside a user's."""
+"""Prefix of internal tables and columns that exist beside a user's."""
 
 
 def is_pattern(name: str) -> bool:
-    """Whether Polars takes the name of a column for a pattern of names."""
+    """Whether Polars interprets a column name as a regular expression or wildcard."""
     return name == "*" or (name.startswith("^") and name.endswith("$"))
 
 
 def is_ours(name: str) -> bool:
-    """Whether a name is kept for tables and columns of ours."""
+    """Whether a name is reserved for internal tables and columns."""
     return name.casefold().startswith(OURS)
 
 
 def is_text(text: str) -> bool:
-    """Whether UTF-8 can hold a text: it has no half of a surrogate pair."""
+    """Whether UTF-8 can encode a text, which then has no lone surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -27,7 +27,7 @@ def is_text(text: str) -> bool:
 
 
 def repeated(names: Sequence[str], plain: Callable[[str], str] = str) -> list[str]:
-    """The names that share their ``plain`` form with another one, sorted, each once."""
+    """The distinct names whose ``plain`` form occurs more than once, sorted."""
     forms = [plain(name) for name in names]
     counts = Counter(forms)
     return sorted({name for name, form in zip(names, forms, strict=True) if counts[form] > 1})

@@ -1,10 +1,11 @@
-"""Python values to JSON text, by one rule that never changes (golden vectors in ``tests/golden``).
+"""Convert Python values to JSON text by rules that never change (see ``tests/golden``).
 
-Text given as ``str`` or ``bytes`` is never re-serialised: this is for dicts, lists and scalars
-alone. Keys keep their order, nothing is escaped that need not be, no blanks. ``int`` and ``bool``
-as JSON has them; ``float`` by Python's shortest round-trip spelling; ``Decimal`` in plain notation
-with every digit it has (``Decimal("100.00")`` is ``100.00``); an aware ``datetime`` as RFC 3339 in
-UTC, ``date`` as ISO 8601, ``UUID`` as text.
+Payloads given as ``str`` or ``bytes`` are never serialized again; this is for dicts, lists and
+scalars. Keys keep their order, only what must be escaped is escaped, and there are no blanks.
+
+- ``float`` uses Python's shortest round-trip form.
+- ``Decimal`` is in plain notation with all its digits: ``Decimal("100.00")`` is ``100.00``.
+- An aware ``datetime`` is RFC 3339 in UTC, a ``date`` is ISO 8601, and a ``UUID`` is text.
 """
 
 import math
@@ -44,11 +45,11 @@ _BY_ATTRIBUTE = (
 
 
 def to_json(value: Any, depth: int = 0) -> str:
-    """The JSON text of ``value``.
+    """Convert a value to JSON text.
 
     Raises:
-        ValueError: NaN or infinity, a naive datetime, nesting deeper than the limit.
-        TypeError: A value or key that JSON has no place for.
+        ValueError: The value contains NaN, infinity or a naive datetime, or is nested too deeply.
+        TypeError: The value contains a type or a key that JSON does not have.
     """
     if depth > MAX_PAYLOAD_DEPTH:
         message = f"nested deeper than {MAX_PAYLOAD_DEPTH}"
@@ -91,7 +92,7 @@ def _scalar(value: Any) -> str:
 
 
 def plain_form(value: Any) -> str:
-    """The expression that makes a value that JSON can hold of one of a common kind that it cannot; ``value`` stands for it."""
+    """An expression in ``value`` that converts it to a type that JSON has."""
     kind = type(value).__name__
     if kind in _BY_NAME:
         return _BY_NAME[kind]
@@ -101,7 +102,7 @@ def plain_form(value: Any) -> str:
 
 
 def _micros(value: datetime) -> int:
-    if value != value:  # noqa: PLR0124 - NaT is no instant, and unlike itself
+    if value != value:  # noqa: PLR0124 - NaT differs from itself
         message = f"JSON has no {value}: write None for a value that is missing"
         raise ValueError(message)
     try:
@@ -119,6 +120,9 @@ def _number(value: float | Decimal) -> str:
     if isinstance(value, float):
         return float.__repr__(value)
     if abs(value.adjusted()) > _MAX_DECIMAL_EXPONENT:
-        message = f"expected a decimal of at most {_MAX_DECIMAL_EXPONENT} digits before or behind the point"
+        message = (
+            f"expected a decimal of at most {_MAX_DECIMAL_EXPONENT} digits "
+            "before or behind the point"
+        )
         raise ValueError(message)
     return f"{value:f}"

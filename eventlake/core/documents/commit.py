@@ -1,4 +1,4 @@
-"""A commit: one numbered, immutable log entry, chained to the one before by its hash (docs/reference/format.md)."""
+"""A commit: a numbered, immutable log entry that is chained to the previous one by its hash."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, get_args
@@ -34,12 +34,12 @@ from eventlake.errors import UnsupportedFormatError
 Kind = Literal["append", "compact", "fence", "fold", "schema"]
 KINDS: tuple[str, ...] = get_args(Kind)
 FORMAT = 1
-"""The on-disk format this version writes. Format 1 is readable for ever; format 0 was a draft."""
+"""The on-disk format that this version writes. Format 1 stays readable; format 0 was a draft."""
 _NOUN = "commit"
 
 
 class CommitDocument(Document):
-    """A commit as it is stored; ``Commit`` says what each member means."""
+    """A commit as stored; ``Commit`` documents the members."""
 
     checksum: Sha256
     commit_id: Uuid
@@ -67,30 +67,29 @@ class Commit:
     """One entry of the log.
 
     Attributes:
-        version: 0 for the first commit, dense.
-        origin: The lake's.
-        prev: ``commit_hash`` of the commit before, None for the first.
-        commit_id: Random, says which writer's attempt this is.
-        kind: ``append`` adds events. ``compact`` names segments that replace smaller ones with the
-            same events. ``fold`` names new tiers. ``fence`` takes a number so that no delayed write
-            can, ``schema`` names a new catalogue. Only an append adds events.
+        version: Number of the commit; 0 for the first, without gaps.
+        origin: Origin of the lake.
+        prev: ``commit_hash`` of the previous commit; None for the first.
+        commit_id: Random id of the writer's attempt.
+        kind: ``append`` adds events, and no other kind does. ``compact`` names segments that
+            replace smaller ones with the same events. ``fold`` names new tiers. ``fence`` takes a
+            number so that no delayed write can. ``schema`` names a new catalogue.
         recorded_at: Microseconds; the events' ``recorded_at``, or that of the last event of a
-            copied history. A commit without events has the head's: only events move this clock.
-        start: Watermark before.
-        stop: Watermark after.
-        root: RFC 6962 root over ``[0, stop)``, hex.
-        frontier: Compact range of ``[0, stop)``, hex.
-        segments: What was appended, or what replaces older segments, in order.
-        fence: The newest fence up to here, this commit included: its version; None where there is
-            none. Who stored something before a fence must not name it after: a garbage collector
-            puts up a fence before it deletes.
-        deliveries: The producers' batches among the events, in order; events that nobody gave a
-            position are in none.
-        tiers: The folded part of the manifest, oldest first; each begins where the one before ends.
-        recent: The keys of the commits after the newest tier, this one included.
-        schemas: SHA-256 of the catalogue of schemas that holds from here on, hex; None where
-            nothing was ever registered.
-        clock: Up to this instant ``recorded_at`` may be ahead of a writer's clock, because somebody
+            copied history. A commit without events repeats the head's: only events move this clock.
+        start: Watermark before the commit.
+        stop: Watermark after the commit.
+        root: RFC 6962 root over ``[0, stop)`` in hex.
+        frontier: Compact range of ``[0, stop)`` in hex.
+        segments: Segments that were appended, or that replace older ones, in order.
+        fence: Version of the newest fence, this commit included; None if there is none. A writer
+            must not name after a fence what it stored before it, because a garbage collector
+            commits a fence before it deletes.
+        deliveries: Batches of producers among the events, in order. Events without a producer
+            belong to none.
+        tiers: The folded part of the manifest, oldest first and without gaps.
+        recent: Keys of the commits after the newest tier, this one included.
+        schemas: SHA-256 of the current catalogue of schemas in hex; None if none was registered.
+        clock: Instant up to which ``recorded_at`` may be ahead of a writer's clock because somebody
             accepted it; None if nobody had to.
     """
 
@@ -113,11 +112,11 @@ class Commit:
     clock: int | None = None
 
     def encode(self) -> bytes:
-        """The bytes of the log entry; their SHA-256 is the ``commit_hash``."""
+        """Encode the log entry; the SHA-256 of these bytes is the ``commit_hash``."""
         return seal(self.document())
 
     def document(self) -> dict[str, Any]:
-        """As plain JSON values, without the checksum."""
+        """The document as plain JSON values, without the checksum."""
         document: dict[str, Any] = {
             "commit_id": self.commit_id,
             "fence": self.fence,
@@ -142,11 +141,11 @@ class Commit:
 
     @classmethod
     def decode(cls, data: bytes, where: str) -> Self:
-        """Reads and checks the bytes of a log entry.
+        """Decode and check a log entry.
 
         Raises:
-            UnsupportedFormatError: Written by a newer eventlake.
-            CorruptionError: Damaged, or its own figures do not agree.
+            UnsupportedFormatError: A newer eventlake wrote it.
+            CorruptionError: It is damaged, or its members contradict each other.
         """
         document = unsealed(
             data, where, CommitDocument, _NOUN, newer=lambda plain: _check_kind(plain, where)
@@ -183,7 +182,7 @@ class Commit:
         )
 
     def disagreement(self) -> str | None:
-        """What in this commit does not fit together, or None."""
+        """A contradiction between members of the commit; None if there is none."""
         if bool(self.segments) is not (self.kind in {"append", "compact"}):
             return f"a {self.kind} commit with {len(self.segments)} segments"
         if (self.prev is None) is not (self.version == 0) or (
@@ -209,7 +208,10 @@ class Commit:
             if not self.start <= one.start < one.stop <= self.stop:
                 return "a delivery lies outside of it"
             if one.start < done:
-                return f"expected a delivery of events from {done} on, found one of [{one.start}, {one.stop})"
+                return (
+                    f"expected a delivery of events from {done} on, "
+                    f"found one of [{one.start}, {one.stop})"
+                )
             name, position = one.position.producer, one.position.position
             if positions.setdefault(name, position) != position:
                 return f"expected position {positions[name]} of {name}, found {position}"
@@ -227,7 +229,10 @@ class Commit:
             if tier.start != folded or tier.stop <= tier.start:
                 return f"expected a tier from commit {folded}, found [{tier.start}, {tier.stop})"
             if tier.keys.start != tier.start:
-                return f"expected keys from commit {tier.start} on for a tier, found them from {tier.keys.start} on"
+                return (
+                    f"expected keys from commit {tier.start} on for a tier, "
+                    f"found them from {tier.keys.start} on"
+                )
             folded = tier.stop
         if not folded == self.recent.start <= self.version:
             return f"its tiers end at {folded}, what is recent begins at {self.recent.start}"
@@ -235,7 +240,10 @@ class Commit:
         if starts != sorted(set(starts)) or any(
             not self.recent.start <= start <= self.version for start in starts
         ):
-            return f"expected key files of commits from {self.recent.start} to {self.version}, found some of {starts[:10]}"
+            return (
+                f"expected key files of commits from {self.recent.start} to {self.version}, "
+                f"found some of {starts[:10]}"
+            )
         return None
 
     def _disagreement_of_segments(self) -> str | None:
@@ -256,7 +264,10 @@ class Commit:
                 segment.recorded
                 and not segment.recorded[0] <= segment.recorded[1] <= self.recorded_at
             ):
-                return f"segment [{segment.start}, {segment.stop}) was recorded at {segment.recorded}, its commit at {self.recorded_at}"
+                return (
+                    f"segment [{segment.start}, {segment.stop}) was recorded at "
+                    f"{segment.recorded}, its commit at {self.recorded_at}"
+                )
         if position > self.stop or (position < self.stop and self.kind == "append"):
             return f"segments end at {position}, the commit at {self.stop}"
         return None
@@ -273,15 +284,15 @@ class Commit:
 
 
 def commit_hash(data: bytes) -> str:
-    """SHA-256 of a log entry's bytes, hex."""
+    """SHA-256 of a log entry's bytes in hex."""
     return sha256_hex(data)
 
 
 def _check_kind(document: dict[str, Any], where: str) -> None:
-    """Refuses commits that a newer eventlake knows how to read.
+    """Refuse commits of a kind that a newer eventlake added.
 
     Raises:
-        UnsupportedFormatError: A kind of commit that is unknown here.
+        UnsupportedFormatError: The kind of commit is unknown.
     """
     if isinstance(kind := document.get("kind"), str) and kind not in KINDS:
         message = f"{where} is a {kind!r} commit, which this version does not know"

@@ -1,4 +1,4 @@
-"""A dataset's identity: the recipe (what went in) and the manifest (what came out), each with its hash."""
+"""A dataset's identity: the recipe (inputs) and the manifest (result), each with its hash."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -35,11 +35,11 @@ SETTINGS: dict[str, dict[str, str | int | bool]] = {
     "python": {"engine": "in-memory"},
     "sql": {"memory_limit": "4GB", "preserve_insertion_order": True, "threads": 1},
 }
-"""Engine settings by kind of projection: those that a recipe may have, all of them or none."""
+"""Engine settings by kind of projection; a recipe has all of them or none."""
 ENGINES = {"features": "eventlake", "python": "polars", "sql": "duckdb"}
-"""What a recipe names as its engine, by kind of projection."""
+"""The engine in a recipe, by kind of projection."""
 MOST_SPELLED = 4_096
-"""Characters of a logical type."""
+"""Maximum characters of a logical type."""
 
 Parameter = str | int | bool | None
 _NOUN = "dataset manifest"
@@ -69,7 +69,7 @@ class SpineDocument(Document):
 
 
 class RecipeDocument(Document):
-    """A recipe as it is stored; ``Recipe`` says what each member means."""
+    """A recipe as stored; ``Recipe`` documents the members."""
 
     check: Literal["declared, unchecked", "allow-list", "by construction"]
     checkpoint: CheckpointDocument
@@ -89,7 +89,7 @@ class RecipeDocument(Document):
 
 
 class OutputDocument(Document):
-    """What came out, as it is stored."""
+    """The result as stored."""
 
     content_hash: Sha256
     rows: Count
@@ -107,7 +107,7 @@ class ManifestDocument(Document):
 
 @dataclass(frozen=True, slots=True)
 class Spine:
-    """The identity of the rows features were looked up for."""
+    """The identity of the rows for which features are computed."""
 
     rows: int
     content_hash: str
@@ -115,30 +115,29 @@ class Spine:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything that decides a dataset's rows, and nothing else. Two equal recipes make equal rows.
+    """Everything that determines a dataset's rows, and nothing else; equal recipes make equal rows.
 
     Attributes:
-        name: The dataset's name.
-        checkpoint: The history it is made from.
-        clock_hash: SHA-256 over the runs of ``recorded_at``, where the projection can see a
-            ``recorded_at``; else None.
+        name: Name of the dataset.
+        checkpoint: The history it is built from.
+        clock_hash: SHA-256 over the runs of ``recorded_at`` if the projection can read
+            ``recorded_at``, else None.
         kind: ``sql``, ``python`` or ``features``.
-        entry: The file that is run, with ``:function`` for Python.
-        sources: File name to SHA-256 of every declared file.
-        parameters: Values the projection is given.
+        entry: The file to run, with ``:function`` for Python.
+        sources: SHA-256 of every declared file, by file name.
+        parameters: Parameters of the projection.
         spine: Identity of the spine, if there is one.
-        engine: ``duckdb`` or ``polars``; ``eventlake`` for features, whose rows are the same on
+        engine: ``duckdb`` or ``polars``; ``eventlake`` for features, which give the same rows on
             both.
-        engine_version: Its version; of ``eventlake``, that of the compiler of features.
-        settings: Engine settings that can touch the rows.
-        level: ``exact``, ``fixed`` or ``unproven``, as declared.
-        check: What the level rests on: ``allow-list`` where the query was held to it, ``by
+        engine_version: Version of the engine; for ``eventlake`` that of the feature compiler.
+        settings: Engine settings that can affect the rows.
+        level: The declared level: ``exact``, ``fixed`` or ``unproven``.
+        check: The basis of the level: ``allow-list`` if the query was checked against it, ``by
             construction`` for features, else ``declared, unchecked``.
-        key: Columns that identify a row and order the rows.
-        schemas: Event type to hash of the schema it was read with, for every event table that is
-            read.
-        declared_schema: Declared output types as ``(name, logical type)``, or None where they are
-            taken from the result.
+        key: Columns that identify and order the rows.
+        schemas: Hash of the schema by event type, for every event table that is read.
+        declared_schema: Declared output columns as ``(name, logical type)``; None to take them from
+            the result.
     """
 
     name: str
@@ -159,7 +158,7 @@ class Recipe:
     check: str = UNCHECKED
 
     def document(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """The document as plain JSON values."""
         checkpoint = self.checkpoint
         return {
             "check": self.check,
@@ -189,12 +188,12 @@ class Recipe:
 
     @property
     def recipe_hash(self) -> str:
-        """SHA-256 of the canonical recipe, hex."""
+        """SHA-256 of the canonical recipe in hex."""
         return sha256_hex(canonical_json(self.document()))
 
     @classmethod
     def of(cls, document: RecipeDocument) -> Self:
-        """The inverse of ``document``, its members decoded."""
+        """The inverse of ``document``, from decoded members."""
         checkpoint, spine = document.checkpoint, document.spine
         return cls(
             name=document.name,
@@ -216,7 +215,7 @@ class Recipe:
         )
 
     def disagreement(self) -> str | None:
-        """What in it no version writes, or None."""
+        """A problem that a recipe of no version has; None if there is none."""
         return next(self._disagreements(), None)
 
     def _disagreements(self) -> Iterator[str]:
@@ -227,14 +226,23 @@ class Recipe:
             or function.isidentifier() is not python
             or (":" in self.entry and not python)
         ):
-            yield f"expected the entry of a {self.kind} recipe among its sources, found {self.entry!r}"
+            yield (
+                f"expected the entry of a {self.kind} recipe among its sources, "
+                f"found {self.entry!r}"
+            )
         if self.kind == "features" and len(self.sources) > 1:
             yield f"expected one source of features, found {', '.join(self.sources)}"
         if self.engine != ENGINES[self.kind]:
-            yield f"expected the engine {ENGINES[self.kind]} of a {self.kind} recipe, found {self.engine!r}"
+            yield (
+                f"expected the engine {ENGINES[self.kind]} of a {self.kind} recipe, "
+                f"found {self.engine!r}"
+            )
         settings = SETTINGS[self.kind]
         if canonical_json(self.settings) not in {b"{}", canonical_json(settings)}:
-            yield f"expected settings of a {self.kind} recipe as {settings} or none, found {self.settings}"
+            yield (
+                f"expected settings of a {self.kind} recipe as {settings} or none, "
+                f"found {self.settings}"
+            )
         if len(set(self.key)) != len(self.key):
             yield f"expected each column of the key once, found {self.key}"
         if any(isinstance(value, str) and "\0" in value for value in self.parameters.values()):
@@ -243,11 +251,13 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class DatasetManifest:
-    """A recipe and the rows it made, by their hash. It holds identity only, so a rebuild elsewhere has the same ``manifest_hash``.
+    """A recipe and the hash of the rows that it made.
+
+    It contains identity only, so a rebuild elsewhere has the same ``manifest_hash``.
 
     Attributes:
-        recipe: What went in.
-        content_hash: Of the rows in stored order.
+        recipe: The inputs.
+        content_hash: Content hash of the rows in stored order.
         rows: Number of rows.
         schema: ``(name, logical type)`` of every column, in order.
     """
@@ -274,11 +284,11 @@ class DatasetManifest:
 
     @property
     def manifest_hash(self) -> str:
-        """SHA-256 of the manifest's bytes, hex."""
+        """SHA-256 of the manifest's bytes in hex."""
         return sha256_hex(self.encode())
 
     def has_hash(self, prefix: str) -> bool:
-        """Whether the manifest's, the recipe's or the content's hash begins with ``prefix``."""
+        """Whether the hash of the manifest, the recipe or the content starts with ``prefix``."""
         return any(
             one.startswith(prefix)
             for one in (self.manifest_hash, self.recipe.recipe_hash, self.content_hash)
@@ -286,12 +296,11 @@ class DatasetManifest:
 
     @classmethod
     def decode(cls, data: bytes, where: str) -> Self:
-        """Reads the bytes of a ``manifest.json``.
+        """Decode a ``manifest.json``.
 
         Raises:
-            UnsupportedFormatError: Written by a newer eventlake.
-            CorruptionError: Not a dataset manifest: a member is not what it must be, or its recipe
-                hash is not that of its recipe.
+            UnsupportedFormatError: A newer eventlake wrote it.
+            CorruptionError: A member is invalid, or the recipe hash does not match the recipe.
         """
         document = canonical(data, where, ManifestDocument, _NOUN)
         recipe, output = Recipe.of(document.recipe), document.output

@@ -1,4 +1,4 @@
-"""Producers' positions, and the batches that a commit holds for them."""
+"""Positions of producers, and their batches in a commit."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
@@ -14,11 +14,11 @@ MAX_POSITION = (1 << 63) - 1
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a batch stands in its producer's stream.
+    """The position of a batch in its producer's stream.
 
     Attributes:
-        producer: The stream's name.
-        position: Dense: each batch has the one after the batch before; the first may have any.
+        producer: Name of the stream.
+        position: One more than that of the previous batch; the first batch may have any position.
     """
 
     producer: str
@@ -30,7 +30,10 @@ class Position:
             or not 0 < len(self.producer) <= MAX_PRODUCER
             or not self.producer.isprintable()
         ):
-            message = f"expected a producer of 1 to {MAX_PRODUCER} printable characters, found {self.producer!r}"
+            message = (
+                f"expected a producer of 1 to {MAX_PRODUCER} printable characters, "
+                f"found {self.producer!r}"
+            )
             raise InvalidInputError(message)
         if type(self.position) is not int or not 0 <= self.position <= MAX_POSITION:
             message = f"expected a position from 0 to {MAX_POSITION}, found {self.position!r}"
@@ -38,15 +41,18 @@ class Position:
 
     @classmethod
     def of(cls, producer: str | None, position: int | None) -> Self | None:
-        """The position of a producer, or None where neither is given.
+        """The position of a producer; None if neither is given.
 
         Raises:
-            InvalidInputError: One without the other, or either is not usable.
+            InvalidInputError: Only one is given, or one is invalid.
         """
         if producer is None and position is None:
             return None
         if producer is None or position is None:
-            message = f"expected a producer with a position, or neither, found {producer!r} and {position!r}"
+            message = (
+                "expected a producer with a position, or neither, "
+                f"found {producer!r} and {position!r}"
+            )
             raise InvalidInputError(message)
         return cls(producer, position)
 
@@ -56,7 +62,7 @@ class Position:
 
 
 class DeliveryDocument(Document):
-    """A delivery as a commit's document has it."""
+    """A delivery as stored in a commit."""
 
     name: Annotated[str, Meta(min_length=1, max_length=MAX_PRODUCER)]
     position: Count
@@ -66,14 +72,14 @@ class DeliveryDocument(Document):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A producer's batch in a commit: its position, and the events ``[start, stop)`` that it became."""
+    """A producer's batch in a commit: its position and its events ``[start, stop)``."""
 
     position: Position
     start: int
     stop: int
 
     def document(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """The document as plain JSON values."""
         return {
             "name": self.position.producer,
             "position": self.position.position,
@@ -83,5 +89,5 @@ class Delivery:
 
     @classmethod
     def of(cls, document: DeliveryDocument) -> Self:
-        """The inverse of ``document``, its members decoded."""
+        """The inverse of ``document``, from decoded members."""
         return cls(Position(document.name, document.position), document.start, document.stop)

@@ -1,4 +1,4 @@
-"""Format numbers: what a newer eventlake wrote is refused by name, never misread."""
+"""Format numbers: documents of a newer eventlake are refused, never misread."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,11 +7,11 @@ from eventlake.errors import CorruptionError, UnsupportedFormatError
 
 
 def check_format(document: Mapping[str, Any], where: str, supported: int) -> None:
-    """Looks at a document's ``format``.
+    """Check a document's ``format``.
 
     Raises:
-        UnsupportedFormatError: It is above ``supported``, or a draft.
-        CorruptionError: There is none.
+        UnsupportedFormatError: The format is above ``supported``, or a draft.
+        CorruptionError: There is no format number.
     """
     found = document.get("format")
     if type(found) is not int or found < 0:

@@ -1,4 +1,4 @@
-"""What a lake is called and how it was made, where its log was last seen to end, and the names of datasets: the small documents."""
+"""The small documents: the lake's description, the hint to its head, tags and removals."""
 
 from eventlake.core.documents.stored import (
     SMALL,
@@ -17,10 +17,10 @@ class LakeDocument(Document):
     """``lake.json``.
 
     Attributes:
-        checksum: Of the document.
-        created: Microseconds.
-        format: Of the lake.
-        origin: Its name.
+        checksum: Checksum of the document.
+        created: When the lake was created, in microseconds since 1970-01-01 UTC.
+        format: Format of the lake.
+        origin: Name of the lake.
         strict: Whether every event type needs a schema.
     """
 
@@ -32,7 +32,7 @@ class LakeDocument(Document):
 
 
 class HintDocument(Document):
-    """``hint``: a commit that was there."""
+    """``hint``: a recent commit; the log may be longer."""
 
     checksum: Sha256
     origin: Origin
@@ -40,7 +40,7 @@ class HintDocument(Document):
 
 
 class TagDocument(Document):
-    """``tags/<name>.json``: the dataset that has a name, and since when."""
+    """``tags/<name>.json``: the dataset with this tag, and since when."""
 
     checksum: Sha256
     manifest_hash: Sha256
@@ -59,25 +59,25 @@ class RemovedDocument(Document):
 
 
 def read_lake(data: bytes, where: str) -> LakeDocument:
-    """Reads ``lake.json``.
+    """Decode ``lake.json``.
 
     Raises:
-        CorruptionError: It is damaged, or a member is not what it must be.
+        CorruptionError: It is damaged, or a member is invalid.
         UnsupportedFormatError: A newer eventlake wrote it.
     """
     return unsealed(data, where, LakeDocument, "description of a lake", bounds=SMALL)
 
 
 def read_hint(data: bytes, where: str) -> HintDocument:
-    """Reads the hint; raises as ``read_lake``."""
+    """Decode the hint; raises like ``read_lake``."""
     return unsealed(data, where, HintDocument, "hint", bounds=SMALL)
 
 
 def read_tag(data: bytes, where: str) -> TagDocument:
-    """Reads a tag; raises as ``read_lake``."""
+    """Decode a tag; raises like ``read_lake``."""
     return unsealed(data, where, TagDocument, "tag", bounds=SMALL)
 
 
 def read_removed(data: bytes, where: str) -> RemovedDocument:
-    """Reads what says that a dataset was removed; raises as ``read_lake``."""
+    """Decode the mark of a removed dataset; raises like ``read_lake``."""
     return unsealed(data, where, RemovedDocument, "note of a removal", bounds=SMALL)

@@ -1,9 +1,9 @@
-"""The manifest: what the commits add up to, in *tiers* that a commit names, so that neither opening nor committing grows with history.
+"""The manifest: the state of the log in *tiers*, so that opening and committing stay fast.
 
 A tier folds a run of commits into two files: their facts and segments as rows, and their *keys*
-(fingerprints of event ids, subjects, producers and commit ids). Tiers are merged when they have
-grown alike, so a long history has few of them. What no tier holds yet is *recent* and stands in the
-commit itself. All of it is derived from the log and can be made again from it.
+(fingerprints of event ids, subjects, producers and commit ids). Tiers of similar size are merged,
+so a long history has few of them. Keys that are in no tier yet are *recent* and stored in the
+commit itself. All of it is derived from the log and can be rebuilt.
 """
 
 import base64
@@ -15,7 +15,7 @@ from msgspec import Meta
 from eventlake.core.documents.stored import Base64, Document, Positive, Sha256, VersionNumber
 
 COMMIT_WEIGHT = 16
-"""What a commit weighs in a tier; an event weighs 1."""
+"""The weight of a commit in a tier; an event weighs 1."""
 
 
 KEY_BYTES = 8
@@ -24,7 +24,7 @@ _Shift = Annotated[int, Meta(ge=0, le=31)]
 
 
 class KeyFileDocument(Document):
-    """A key file as a commit's document has it."""
+    """A key file as stored in a commit."""
 
     bytes: Positive
     heads: _Keys
@@ -35,14 +35,14 @@ class KeyFileDocument(Document):
 
 
 class RowsDocument(Document):
-    """A file of a tier's rows as a commit's document has it."""
+    """The file of a tier's rows as stored in a commit."""
 
     bytes: Positive
     sha256: Sha256
 
 
 class TierDocument(Document):
-    """A tier as a commit's document has it."""
+    """A tier as stored in a commit."""
 
     keys: KeyFileDocument
     rows: RowsDocument
@@ -51,7 +51,7 @@ class TierDocument(Document):
 
 
 class RecentDocument(Document):
-    """What is recent as a commit's document has it."""
+    """The recent keys as stored in a commit."""
 
     files: tuple[KeyFileDocument, ...]
     heads: Base64
@@ -61,16 +61,16 @@ class RecentDocument(Document):
 
 @dataclass(frozen=True, slots=True)
 class CommitSummary:
-    """What the manifest keeps of a commit.
+    """The facts about a commit in the manifest.
 
     Attributes:
-        version: Its number.
-        commit_hash: SHA-256 of its bytes, hex.
-        kind: As in the commit.
-        recorded_at: Microseconds.
-        start: Watermark before.
-        stop: Watermark after.
-        root: RFC 6962 root over ``[0, stop)``, hex.
+        version: Number of the commit.
+        commit_hash: SHA-256 of the commit's bytes in hex.
+        kind: Kind of the commit.
+        recorded_at: Microseconds since 1970-01-01 UTC.
+        start: Watermark before the commit.
+        stop: Watermark after the commit.
+        root: RFC 6962 root over ``[0, stop)`` in hex.
     """
 
     version: int
@@ -87,12 +87,12 @@ class KeyFile:
     """A file of sorted keys (docs/reference/format.md, "Keys").
 
     Attributes:
-        sha256: Of the file; also its name.
-        size_bytes: Of the file.
-        ids: Keys of events in it.
-        heads: Keys of subjects, producers and commit ids in it.
-        start: First version it speaks of.
-        shift: Its event keys tell the version to within ``2 ** shift`` commits.
+        sha256: SHA-256 of the file, which is also its name.
+        size_bytes: Size of the file.
+        ids: Number of keys of events.
+        heads: Number of keys of subjects, producers and commit ids.
+        start: First version that is covered.
+        shift: Event keys locate the version within ``2 ** shift`` commits.
     """
 
     sha256: str
@@ -103,7 +103,7 @@ class KeyFile:
     shift: int
 
     def document(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """The document as plain JSON values."""
         return {
             "bytes": self.size_bytes,
             "heads": self.heads,
@@ -115,7 +115,7 @@ class KeyFile:
 
     @classmethod
     def of(cls, document: KeyFileDocument) -> Self:
-        """The inverse of ``document``, its members decoded."""
+        """The inverse of ``document``, from decoded members."""
         return cls(
             document.sha256,
             document.bytes,
@@ -132,11 +132,11 @@ class Tier:
 
     Attributes:
         start: First version.
-        stop: Exclusive.
-        rows_sha256: Of the file that holds the commits and the segments that were current at
-            ``stop``, as Parquet.
-        rows_bytes: Its length.
-        keys: The file of their keys.
+        stop: Exclusive last version.
+        rows_sha256: SHA-256 of the Parquet file with the commits, and the segments that were
+            current at ``stop``.
+        rows_bytes: Size of that file.
+        keys: The key file.
     """
 
     start: int
@@ -147,17 +147,17 @@ class Tier:
 
     @property
     def weight(self) -> int:
-        """How much it holds; says with which tiers it is merged."""
+        """The weight of its commits and events; tiers of similar weight are merged."""
         return COMMIT_WEIGHT * (self.stop - self.start) + self.keys.ids
 
     def document(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """The document as plain JSON values."""
         rows = {"bytes": self.rows_bytes, "sha256": self.rows_sha256}
         return {"keys": self.keys.document(), "rows": rows, "start": self.start, "stop": self.stop}
 
     @classmethod
     def of(cls, document: TierDocument) -> Self:
-        """The inverse of ``document``, its members decoded."""
+        """The inverse of ``document``, from decoded members."""
         return cls(
             document.start,
             document.stop,
@@ -169,13 +169,13 @@ class Tier:
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """The keys of the commits that no tier holds yet, those of the commit that carries it included.
+    """The keys of the commits that are in no tier yet, including the commit that stores them.
 
     Attributes:
-        start: The first version that no tier holds.
+        start: The first version that is in no tier.
         ids: Event keys, sorted, 8 bytes each, little-endian.
-        heads: Keys of subjects, producers and commit ids, likewise.
-        files: Keys of commits that are too large to stand in here.
+        heads: Keys of subjects, producers and commit ids, in the same form.
+        files: Key files of commits with too many keys to be stored here.
     """
 
     start: int
@@ -184,7 +184,7 @@ class Recent:
     files: tuple[KeyFile, ...] = ()
 
     def document(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """The document as plain JSON values."""
         return {
             "files": [file.document() for file in self.files],
             "heads": base64.b64encode(self.heads).decode(),
@@ -194,16 +194,19 @@ class Recent:
 
     @classmethod
     def of(cls, document: RecentDocument) -> Self:
-        """The inverse of ``document``, its members decoded.
+        """The inverse of ``document``, from decoded members.
 
         Raises:
-            ValueError: Its keys are not base64, or no whole number of keys.
+            ValueError: The keys are not base64, or their size is not a multiple of a key's.
         """
         ids, heads = (
             base64.b64decode(text, validate=True) for text in (document.ids, document.heads)
         )
         if len(ids) % KEY_BYTES or len(heads) % KEY_BYTES:
-            message = f"expected recent keys of {KEY_BYTES} bytes each, found {len(ids)} and {len(heads)} bytes"
+            message = (
+                f"expected recent keys of {KEY_BYTES} bytes each, "
+                f"found {len(ids)} and {len(heads)} bytes"
+            )
             raise ValueError(message)
         return cls(document.start, ids, heads, tuple(map(KeyFile.of, document.files)))
 

@@ -1,4 +1,4 @@
-"""What ``provenance.json`` says of an attempt to build a dataset: what is not identity."""
+"""``provenance.json``: facts about a build attempt that are not part of the dataset's identity."""
 
 from typing import Annotated, Any, Literal
 
@@ -23,19 +23,19 @@ from eventlake.core.documents.stored import (
 from eventlake.core.hashing.canonical import CHECKSUM
 
 PART = "part-"
-"""What the files that hold the rows begin with."""
+"""Prefix of the files with rows."""
 _NOUN = "provenance"
 
 
 class FileDocument(Document):
-    """A file of an attempt."""
+    """One file of an attempt."""
 
     bytes: Count
     sha256: Sha256
 
 
 class EnvironmentDocument(Document):
-    """A machine."""
+    """The machine and the versions of an attempt."""
 
     machine: Line
     polars_threads: Positive
@@ -44,10 +44,9 @@ class EnvironmentDocument(Document):
 
 
 class ProvenanceDocument(Document):
-    """``provenance.json``. Members with a default are there if they have something to say.
+    """``provenance.json``; members equal to their default are omitted.
 
-    ``event_spine`` is decoded by whoever knows what spines are
-    (``features.spines.spine.spine_of``).
+    ``features.spines.spine.spine_of`` decodes ``event_spine``.
     """
 
     UNTYPED = True
@@ -79,10 +78,10 @@ class ProvenanceDocument(Document):
 
 
 def read_provenance(data: bytes, where: str) -> dict[str, Any]:
-    """The members of a ``provenance.json`` but its checksum, each looked at.
+    """Decode and check a ``provenance.json``, without its checksum.
 
     Raises:
-        CorruptionError: It is damaged, or a member is not what it must be.
+        CorruptionError: It is damaged, or a member is invalid.
         UnsupportedFormatError: A newer eventlake wrote it.
     """
     document = unsealed(data, where, ProvenanceDocument, _NOUN)

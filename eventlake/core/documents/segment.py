@@ -1,4 +1,4 @@
-"""What a commit says of a segment: one immutable Parquet file with a run of events (docs/reference/format.md)."""
+"""The description of a segment in a commit; a segment is a Parquet file with a run of events."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, get_args
@@ -17,17 +17,18 @@ from eventlake.core.documents.stored import (
 from eventlake.core.hashing.merkle import CompactRange, subtrees
 
 StoredColumn = Literal[
-    "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "correlation_id", "causation_id", "corrects",
+    "id", "source", "type", "subject", "time", "datacontenttype", "dataschema",
+    "correlation_id", "causation_id", "corrects",
     "correction", "traceparent", "extensions", "data", "sequence", "recorded_at",
 ]  # fmt: skip
-"""Every column that a segment may have (``core.attributes``)."""
+"""Every column that a segment may have; see ``core.attributes``."""
 
 
 COLUMNS = frozenset(get_args(StoredColumn))
 
 
 class SegmentDocument(Document):
-    """A segment as a commit's document has it; ``Segment`` says what each member means."""
+    """A segment as stored in a commit; ``Segment`` documents the members."""
 
     bytes: Positive
     columns: Annotated[tuple[StoredColumn, ...], Meta(min_length=3)]
@@ -43,19 +44,19 @@ class SegmentDocument(Document):
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One immutable Parquet file with the events ``[start, stop)``, as its commit describes it.
+    """One immutable Parquet file with the events ``[start, stop)``, as described by its commit.
 
     Attributes:
-        sha256: Of the file; also its name.
-        size_bytes: Of the file.
-        start: Sequence of its first row; row ``i`` has sequence ``start + i``.
-        columns: The columns it holds, in order; attributes that are null in every row are left out.
-        nodes: Compact range of its leaves, lower-case hex.
-        types: Event types it holds and how many events of each.
-        time: First and last ``time`` in microseconds, or None where no event has one.
-        undated: Events without a ``time`` (read as their ``recorded_at``).
-        recorded: First and last ``recorded_at`` where the column is in the file (copied history),
-            else None: then it is the commit's.
+        sha256: SHA-256 of the file, which is also its name.
+        size_bytes: Size of the file.
+        start: Sequence of the first row; row ``i`` has the sequence ``start + i``.
+        columns: Columns of the file, in order, without attributes that are null in every row.
+        nodes: Compact range of the leaves in lower-case hex.
+        types: Number of events by event type.
+        time: First and last ``time`` in microseconds; None if no event has one.
+        undated: Number of events without ``time``, which are read with their ``recorded_at``.
+        recorded: First and last ``recorded_at`` if the file has that column (a copied history).
+            Otherwise None, and the commit's applies.
     """
 
     sha256: str
@@ -76,11 +77,11 @@ class Segment:
 
     @property
     def range(self) -> CompactRange:
-        """The compact range of its leaves."""
+        """The compact range of the leaves."""
         return CompactRange.from_hex(self.start, self.stop, list(self.nodes))
 
     def document(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """The document as plain JSON values."""
         return {
             "bytes": self.size_bytes,
             "columns": list(self.columns),
@@ -96,7 +97,7 @@ class Segment:
 
     @classmethod
     def of(cls, document: SegmentDocument) -> Self:
-        """The inverse of ``document``, its members decoded."""
+        """The inverse of ``document``, from decoded members."""
         return cls(
             sha256=document.sha256,
             size_bytes=document.bytes,
@@ -111,14 +112,17 @@ class Segment:
         )
 
     def disagreement(self) -> str | None:
-        """What in it does not fit together, or None."""
+        """A contradiction between members; None if there is none."""
         where = f"segment [{self.start}, {self.stop})"
         if self.stop <= self.start:
             return f"{where} is empty"
         if len(set(self.columns)) != len(self.columns) or not {"id", "source", "type"} <= set(
             self.columns
         ):
-            return f"expected columns of {where} with id, source and type, each once, found {', '.join(self.columns)}"
+            return (
+                f"expected columns of {where} with id, source and type, each once, "
+                f"found {', '.join(self.columns)}"
+            )
         if sum(count for _, count in self.types) != self.rows:
             return f"event types of {where} do not add up to its rows"
         if not (
@@ -126,7 +130,10 @@ class Segment:
             if self.time is None
             else self.undated < self.rows and self.time[0] <= self.time[1]
         ):
-            return f"expected times of {where} for all but {self.undated} of its rows, found {self.time}"
+            return (
+                f"expected times of {where} for all but {self.undated} of its rows, "
+                f"found {self.time}"
+            )
         if len(self.nodes) != subtrees(self.start, self.stop):
             return f"expected the subtrees of {where}, found {len(self.nodes)}"
         return None

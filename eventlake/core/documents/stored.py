@@ -1,8 +1,8 @@
-"""Stored documents: bounded before they are parsed, decoded into exact types, refused by file and member.
+"""Decode stored documents: check limits before parsing, decode to exact types, name what is wrong.
 
-A document may come from a stranger. Its members have types, ranges and spellings (the annotations
-below), a member that is unknown or missing is an error, and a number is never taken for a boolean,
-a float for an integer, or text for either.
+A document may come from an untrusted source. Annotations define the types, ranges and patterns of
+its members. Unknown and missing members are errors. Values are never converted between numbers,
+booleans, floats, integers and text.
 """
 
 import json
@@ -23,17 +23,17 @@ from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError
 FORMAT = 1
 """The newest format of a document that this version reads."""
 MAX_VERSION = (1 << 32) - 1
-"""Key files count commits in 32 bits."""
+"""Key files store versions of commits in 32 bits."""
 _INT64 = (1 << 63) - 1
 _TEXT = r"[^\x00-\x1f\x7f-\x9f]"
 _SHOWN = 60
 
 _WORDS: dict[str, str] = {}
-"""What a pattern asks for, in words."""
+"""Descriptions of patterns for messages."""
 
 
 def spelled(pattern: str, words: str) -> Meta:
-    """The constraint that a text as a whole matches a pattern, which errors tell in words."""
+    """A constraint that a whole text matches a pattern, with a description for errors."""
     whole = rf"\A(?:{pattern})\Z"
     _WORDS[whole] = words
     return Meta(pattern=whole)
@@ -77,14 +77,14 @@ FormatNumber = Literal[1]
 
 
 class Document(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """A stored document, or an object in one, as exact types."""
+    """A stored document, or an object within one, with exact types."""
 
     UNTYPED: ClassVar[bool] = False
-    """Whether a member takes any JSON, so that the types do not bound how deep it is nested."""
+    """Whether a member may be any JSON, whose depth the types then do not limit."""
 
 
 class Bounds(NamedTuple):
-    """What a document may come to, looked at before anything is parsed."""
+    """Limits of a document, checked before it is parsed."""
 
     size_bytes: int
     depth: int = 64
@@ -96,20 +96,20 @@ SMALL = Bounds(size_bytes=64 << 10, depth=8)
 
 D = TypeVar("D", bound=Document)
 Error = Callable[[str], EventlakeError]
-"""Makes the error of a problem."""
+"""Makes an error from a description of the problem."""
 
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]+|[\]}]+', re.DOTALL)
 
 
 def check_bounds(data: bytes, bounds: Bounds) -> str | None:
-    """Why ``data`` is too large or nested too deeply to be parsed; None if it is neither."""
+    """Why ``data`` exceeds the limits; None if it does not."""
     return _too_large(data, bounds) or _too_deep(data, bounds)
 
 
 def _too_large(data: bytes, bounds: Bounds) -> str | None:
     if len(data) > bounds.size_bytes:
         return f"expected at most {bounds.size_bytes:,} bytes, found {len(data):,}"
-    # Fewer bytes than members need no count: this is the way of every commit.
+    # A document with fewer bytes than allowed members needs no count. Every commit takes this path.
     if len(data) > bounds.members and sum(map(data.count, (b"[", b"{", b","))) > bounds.members:
         return f"expected at most {bounds.members:,} members, found more"
     return None
@@ -131,7 +131,7 @@ def _too_deep(data: bytes, bounds: Bounds) -> str | None:
 
 
 _ENCODER = msgspec.json.Encoder(order="sorted")
-"""Spells documents of these types as ``canonical_json`` does."""
+"""Encodes documents exactly like ``canonical_json``."""
 
 
 @cache
@@ -140,11 +140,11 @@ def _decoder(model: type[D]) -> msgspec.json.Decoder[D]:
 
 
 def decoded(data: bytes, model: type[D], error: Error, bounds: Bounds = LARGE) -> D:
-    """A document that is JSON of no particular spelling.
+    """Decode a document in any JSON spelling.
 
     Raises:
-        EventlakeError: What ``error`` makes of the problem: too large, too deep, not JSON, or a
-            member that is not what it must be.
+        EventlakeError: The error from ``error``: the document is too large, too deep or not JSON,
+            or a member is invalid.
     """
     if problem := check_bounds(data, bounds):
         raise error(problem)
@@ -164,20 +164,20 @@ def unsealed(
     bounds: Bounds = LARGE,
     newer: Callable[[dict[str, Any]], None] | None = None,
 ) -> D:
-    """A sealed document, every member of it looked at.
+    """Decode a sealed document, and check every member.
 
     Args:
-        data: Its bytes.
-        where: Its path.
-        model: What it must be.
-        noun: What to call it.
-        bounds: What it may come to.
-        newer: Raises ``UnsupportedFormatError`` if a newer eventlake wrote it, which its format
-            alone does not tell.
+        data: The bytes.
+        where: Path of the document, for messages.
+        model: Type of the document.
+        noun: Name of the document in messages.
+        bounds: Limits of the document.
+        newer: Raises ``UnsupportedFormatError`` for what a newer eventlake wrote in the same
+            format.
 
     Raises:
-        CorruptionError: It is damaged, or a member is not what it must be; file and member are
-            named.
+        CorruptionError: The document is damaged, or a member is invalid; the message names file and
+            member.
         UnsupportedFormatError: A newer eventlake wrote it.
     """
     document, problem = _read(data, model, bounds)
@@ -194,7 +194,10 @@ def unsealed(
 
 
 def _read(data: bytes, model: type[D], bounds: Bounds) -> tuple[D | None, str]:
-    """The document, and what is wrong with it if its bytes turn out not to be those that are written; None if it cannot be decoded."""
+    """Decode the document; None with a problem if that fails.
+
+    The returned problem of a decoded document applies only if its bytes are not canonical.
+    """
     problem = "its spelling is not the one that this version writes"
     if beyond := _too_large(data, bounds) or (model.UNTYPED and _too_deep(data, bounds)):
         return None, beyond
@@ -205,10 +208,10 @@ def _read(data: bytes, model: type[D], bounds: Bounds) -> tuple[D | None, str]:
 
 
 def _is_sealed(data: bytes, document: Document) -> bool:
-    """Whether these are the bytes that ``seal`` makes of the document."""
+    """Whether these are the bytes that ``seal`` writes for the document."""
     member = b'"%s":"%s"' % (CHECKSUM.encode(), getattr(document, CHECKSUM).encode())
     parts = data.split(member)
-    if len(parts) != 2 or _ENCODER.encode(document) != data:  # noqa: PLR2004 - what is before it and what is after
+    if len(parts) != 2 or _ENCODER.encode(document) != data:  # noqa: PLR2004 - before and after it
         return False
     before, after = parts
     rest = (
@@ -218,11 +221,11 @@ def _is_sealed(data: bytes, document: Document) -> bool:
 
 
 def canonical(data: bytes, where: str, model: type[D], noun: str, *, bounds: Bounds = LARGE) -> D:
-    """A document in canonical JSON without a checksum of its own: its hash is known elsewhere.
+    """Decode a document in canonical JSON without a checksum, whose hash is recorded elsewhere.
 
     Raises:
-        CorruptionError: It is spelled otherwise, or a member is not what it must be; file and
-            member are named.
+        CorruptionError: The spelling is not canonical, or a member is invalid; the message names
+            file and member.
         UnsupportedFormatError: A newer eventlake wrote it.
     """
     document, problem = _read(data, model, bounds)
@@ -237,7 +240,7 @@ def canonical(data: bytes, where: str, model: type[D], noun: str, *, bounds: Bou
 
 
 def _parsed(data: bytes) -> Any:
-    """JSON of bounded depth; None if it is not JSON."""
+    """Parse JSON of bounded depth; None if it is not JSON."""
     try:
         return json.loads(data)
     except (ValueError, RecursionError):
@@ -245,10 +248,10 @@ def _parsed(data: bytes) -> Any:
 
 
 def converted(plain: Any, where: str, model: type[D], noun: str) -> D:
-    """A part of a document that is parsed already.
+    """Convert a part of a document that has been parsed.
 
     Raises:
-        CorruptionError: A member is not what it must be.
+        CorruptionError: A member is invalid.
     """
     try:
         return msgspec.convert(plain, model)
@@ -257,10 +260,10 @@ def converted(plain: Any, where: str, model: type[D], noun: str) -> D:
 
 
 def check_writable(read: Callable[[bytes, str], object], data: bytes, where: str) -> None:
-    """Refuses to store what could not be read again.
+    """Refuse to store a document that could not be read again.
 
     Raises:
-        InvalidInputError: ``read`` refuses it.
+        InvalidInputError: ``read`` refuses the document.
     """
     try:
         read(data, where)
@@ -271,7 +274,7 @@ def check_writable(read: Callable[[bytes, str], object], data: bytes, where: str
 
 
 def damaged(where: str, noun: str, problem: str) -> CorruptionError:
-    """What to say of a document that is not what it must be."""
+    """The error for an invalid document."""
     return CorruptionError(
         f"{where} is not a valid {noun}: {problem}",
         "run 'eventlake verify LAKE'; restore the file from a backup.",
@@ -285,7 +288,7 @@ _STEP = re.compile(r"\.([^.\[]+)|\[([0-9]+)\]")
 
 
 def explained(error: Exception, document: Any) -> str:
-    """``expected …, found …`` with the member, of what a decoder said about a document (parsed, or as bytes)."""
+    """Rewrite a decoder's error about a document as ``expected …, found …`` with the member."""
     if isinstance(error, RecursionError):
         return "expected fewer levels of nesting"
     if not isinstance(error, msgspec.ValidationError):
@@ -301,9 +304,11 @@ def explained(error: Exception, document: Any) -> str:
         else ""
     )
     if what.startswith("Object contains unknown field"):
-        return f"expected no member {what.removeprefix('Object contains unknown field ')}{member}, found one"
+        unknown = what.removeprefix("Object contains unknown field ")
+        return f"expected no member {unknown}{member}, found one"
     if what.startswith("Object missing required field"):
-        return f"expected a member {what.removeprefix('Object missing required field ')}{member}, found none"
+        missing = what.removeprefix("Object missing required field ")
+        return f"expected a member {missing}{member}, found none"
     expected, _, got = what.partition(", got ")
     pattern = _REGEX.search(expected)
     expected = _REGEX.sub(
@@ -316,13 +321,12 @@ def explained(error: Exception, document: Any) -> str:
         if match and match["key"] and pattern
         else None
     )
-    return (
-        f"expected {expected.replace('`', '')}{member}, found {name or _found(document, path, got)}"
-    )
+    found = name or _describe(document, path, got)
+    return f"expected {expected.replace('`', '')}{member}, found {found}"
 
 
 def _wrong_name(document: Any, path: str, pattern: str) -> str | None:
-    """The first name of an object that does not match a pattern; None if it is not to be had."""
+    """The first name of an object that does not match a pattern; None if it is unavailable."""
     found = _at(document, path)
     names = (
         [name for name in found if re.search(pattern, name) is None]
@@ -337,7 +341,7 @@ def _unquoted(text: str) -> str:
 
 
 def _at(document: Any, path: str) -> Any:
-    """What stands at a path; None if it is not to be had."""
+    """The value at a path; None if it is unavailable."""
     if isinstance(document, bytes):
         document = _parsed(document)
     while path:
@@ -352,8 +356,8 @@ def _at(document: Any, path: str) -> Any:
     return document
 
 
-def _found(document: Any, path: str, got: str) -> str:
-    """What stands at a path, cut where it is long; only its type where it is not to be had."""
+def _describe(document: Any, path: str, got: str) -> str:
+    """The value at a path, shortened; its type if the value is unavailable."""
     fallback = got.replace("`", "") or "another value"
     found = _at(document, path)
     if found is None:

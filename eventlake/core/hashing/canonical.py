@@ -1,7 +1,6 @@
-"""Canonical JSON and SHA-256: one spelling of a document, so that its bytes can be hashed and compared.
+"""Canonical JSON and SHA-256: a document has exactly one spelling, which can be hashed.
 
-Canonical here means RFC 8785 without floats: keys sorted by code point, no blanks, UTF-8, integers
-only.
+This is RFC 8785 without floats: keys sorted by code point, no blanks, UTF-8, integers only.
 """
 
 import hashlib
@@ -18,10 +17,10 @@ _ENCODER = json.JSONEncoder(
 
 
 def canonical_json(value: Any) -> bytes:
-    """The one spelling of ``value``: sorted keys, no blanks, no floats.
+    """Encode a value as canonical JSON.
 
     Raises:
-        TypeError: ``value`` holds a float or anything else that is not JSON.
+        TypeError: The value contains a float, or anything else that is not JSON.
     """
     _refuse_floats(value)
     return _ENCODER.encode(value).encode()
@@ -50,12 +49,12 @@ def sha256_hex(data: bytes) -> str:
 
 
 def seal(document: Mapping[str, Any]) -> bytes:
-    """The canonical bytes of ``document`` with a checksum of itself under the key ``checksum``."""
+    """Encode a document with a member ``checksum`` over its canonical bytes."""
     return _sealed(document)[0]
 
 
 def _sealed(document: Mapping[str, Any]) -> tuple[bytes, str]:
-    """The sealed bytes and the checksum; the members on both sides of the checksum are spelled once for both."""
+    """The sealed bytes and the checksum; each member is encoded only once."""
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
     for key, value in document.items():
@@ -70,14 +69,14 @@ def _members(*parts: bytes) -> bytes:
 
 
 def unseal(data: bytes, where: str) -> dict[str, Any]:
-    """Reads what ``seal`` wrote and returns the document without its checksum.
+    """Decode what ``seal`` wrote, and return the document without its checksum.
 
-    Any changed byte is noticed: the checksum covers the content, and only the canonical spelling of
-    it is accepted.
+    Every changed byte is detected: the checksum covers the content, and only its canonical spelling
+    is accepted.
 
     Raises:
-        CorruptionError: The bytes are not canonical JSON, or the checksum does not match; ``where``
-            is named.
+        CorruptionError: The bytes are not canonical JSON, or the checksum does not match; the
+            message names ``where``.
     """
     try:
         document = json.loads(data)
@@ -97,5 +96,8 @@ def unseal(data: bytes, where: str) -> dict[str, Any]:
 
 
 def _corrupt(where: str, problem: str) -> CorruptionError:
-    hint = "run 'eventlake verify LAKE' and restore the file from a backup; files of a lake are never edited."
+    hint = (
+        "run 'eventlake verify LAKE' and restore the file from a backup; "
+        "files of a lake are never edited."
+    )
     return CorruptionError(f"{where} is damaged: {problem}", hint, path=where)

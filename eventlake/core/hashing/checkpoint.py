@@ -9,17 +9,18 @@ from typing import Self
 from eventlake.errors import InvalidInputError
 
 _FORM = re.compile(
-    r"(?P<origin>[^\s+\x00-\x1f\x7f]{1,200}) (?P<watermark>0|[1-9][0-9]{0,17})@(?P<root>[0-9a-f]{64})"
+    r"(?P<origin>[^\s+\x00-\x1f\x7f]{1,200}) "
+    r"(?P<watermark>0|[1-9][0-9]{0,17})@(?P<root>[0-9a-f]{64})"
 )
 _ORIGIN = re.compile(r"[^\s+\x00-\x1f\x7f]{1,200}")
 
 _SHOWN = 300
-"""As many characters of what is no checkpoint are told."""
+"""Maximum characters of an invalid checkpoint in a message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The identity of a history: the same for any batching, compaction, compression or Parquet version.
+    """The identity of a history, whatever its batching, compaction, compression and format.
 
     Attributes:
         origin: The lake's name, such as ``bank.example/loans``.
@@ -32,12 +33,12 @@ class Checkpoint:
     root: str
 
     def __str__(self) -> str:
-        """One line: ``origin watermark@root``, read back by ``parse``."""
+        """``origin watermark@root``, which ``parse`` reads."""
         return f"{self.origin} {self.watermark}@{self.root}"
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Reads the one-line form, or the note of three lines.
+        """Parse the one-line form or the note of three lines.
 
         Raises:
             InvalidInputError: The text is neither.
@@ -54,12 +55,16 @@ class Checkpoint:
         return cls(match["origin"], int(match["watermark"]), match["root"])
 
     def note(self) -> str:
-        """The body of a C2SP checkpoint (https://c2sp.org/tlog-checkpoint): origin, size and base64 root, a line each."""
-        return f"{self.origin}\n{self.watermark}\n{base64.b64encode(bytes.fromhex(self.root)).decode()}\n"
+        """The body of a C2SP checkpoint: lines with origin, size and root in base64.
+
+        See https://c2sp.org/tlog-checkpoint.
+        """
+        root = base64.b64encode(bytes.fromhex(self.root)).decode()
+        return f"{self.origin}\n{self.watermark}\n{root}\n"
 
     @classmethod
     def from_note(cls, text: str) -> Self:
-        """Reads a C2SP checkpoint; extension lines and signatures are passed over, not checked.
+        """Parse a C2SP checkpoint, ignoring extension lines and signatures.
 
         Raises:
             InvalidInputError: The first three lines are not origin, size and root.
@@ -73,10 +78,11 @@ class Checkpoint:
 
 
 def check_origin(origin: str) -> str:
-    """Returns ``origin`` where it can name a lake: 1 to 200 characters without blanks, control characters or ``+``.
+    """Return ``origin`` if it is a valid name of a lake.
 
     Raises:
-        InvalidInputError: It cannot.
+        InvalidInputError: It is not 1 to 200 characters without blanks, control characters and
+            ``+``.
     """
     if not isinstance(origin, str) or not _ORIGIN.fullmatch(origin):
         message = f"origin must be 1 to 200 characters without blanks or '+', found {origin!r}"

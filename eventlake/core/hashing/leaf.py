@@ -1,6 +1,7 @@
-"""The event bytes of one event, in plain Python: what a verifier without a lake needs (docs/reference/format.md, "Event bytes").
+"""The event bytes of one event in plain Python, for a verifier without a lake.
 
-``columns.hashing.leaves`` does the same for whole columns; tests hold the two together.
+docs/reference/format.md, "Event bytes", defines them. ``columns.hashing.leaves`` computes them for
+whole columns; tests hold the two together.
 """
 
 import hashlib
@@ -11,12 +12,12 @@ from eventlake.errors import InvalidInputError
 
 
 def event_bytes(event: Mapping[str, str | int | None]) -> bytes:
-    """The bytes whose leaf hash stands in the tree.
+    """The bytes that an event's leaf hash covers.
 
     Args:
-        event: Attributes by our names; ``time`` in microseconds since 1970-01-01 UTC, ``data`` the
-            payload's JSON text, the rest text. Attributes that are missing or None are left out.
-            ``sequence`` and ``recorded_at`` are no part of it and are ignored.
+        event: Attributes by our names: ``time`` in microseconds since 1970-01-01 UTC, ``data`` as
+            JSON text, the rest as text. Missing and None are equal. ``sequence`` and
+            ``recorded_at`` are not covered and ignored.
 
     Raises:
         InvalidInputError: ``time`` is not an int, or another attribute is not text.
@@ -27,7 +28,8 @@ def event_bytes(event: Mapping[str, str | int | None]) -> bytes:
         if value is None:
             continue
         if isinstance(value, bool) or isinstance(value, int) != (name == "time"):
-            message = f"expected {name} as {'microseconds' if name == 'time' else 'text'}, found {value!r}"
+            expected = "microseconds" if name == "time" else "text"
+            message = f"expected {name} as {expected}, found {value!r}"
             raise InvalidInputError(message)
         text = str(value).encode()
         content = hashlib.sha256(text).hexdigest().encode() if name == "data" else text

@@ -1,8 +1,9 @@
-"""The Merkle tree of RFC 6962 (section 2.1) over events, and compact ranges that let any cut of it fold to the same root.
+"""The Merkle tree of RFC 6962 (section 2.1) over events, and compact ranges of its leaves.
 
-A compact range stands for the leaves ``[start, stop)`` by the roots of its maximal aligned perfect
-subtrees, left to right (at most two per level). Ranges that meet merge without looking at a leaf;
-the range ``[0, N)``, called the *frontier*, gives the root. See
+A compact range represents the leaves ``[start, stop)`` by the roots of its maximal aligned perfect
+subtrees, left to right (at most two per level). Adjacent ranges merge without reading a leaf, so
+every division of a history gives the same root. The range ``[0, N)``, called the *frontier*, gives
+the root. See
 https://www.rfc-editor.org/rfc/rfc6962#section-2.1 and the compact ranges of
 transparency-dev/merkle.
 """
@@ -26,7 +27,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 def aligned_levels(start: int, stop: int) -> list[int]:
-    """The levels (log2 of the size) of the maximal aligned perfect subtrees of ``[start, stop)``, left to right."""
+    """The levels (log2 of the size) of the subtrees of a compact range, left to right."""
     levels = []
     position = start
     while position < stop:
@@ -38,7 +39,7 @@ def aligned_levels(start: int, stop: int) -> list[int]:
 
 
 def subtrees(start: int, stop: int) -> int:
-    """How many maximal aligned perfect subtrees ``[start, stop)`` has: the number of ``aligned_levels``."""
+    """The number of subtrees of a compact range, which is the number of ``aligned_levels``."""
     if not start:
         return stop.bit_count()
     mask = (1 << ((start - 1) ^ stop).bit_length() - 1) - 1 if start < stop else 0
@@ -47,7 +48,7 @@ def subtrees(start: int, stop: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class CompactRange:
-    """The leaves ``[start, stop)`` by the roots of their maximal aligned perfect subtrees."""
+    """The leaves ``[start, stop)``, represented by the roots of their subtrees."""
 
     start: int
     stop: int
@@ -67,7 +68,7 @@ class CompactRange:
 
     @classmethod
     def of_leaves(cls, start: int, leaves: Sequence[bytes]) -> "CompactRange":
-        """The range of these leaf hashes, the first at the sequence ``start``."""
+        """The range of leaf hashes, the first of which has the sequence ``start``."""
         left: list[bytes] = []
         right: list[bytes] = []
         first, level = start, list(leaves)
@@ -86,7 +87,7 @@ class CompactRange:
         return self.stop - self.start
 
     def merge(self, right: "CompactRange") -> "CompactRange":
-        """The range of both; ``right`` must start where this one stops. Hashes O(log N) times."""
+        """Merge with ``right``, which must start where this range stops; O(log N) hashes."""
         if right.start != self.stop:
             message = (
                 f"ranges do not meet: [{self.start}, {self.stop}) and [{right.start}, {right.stop})"
@@ -112,8 +113,7 @@ class CompactRange:
         """The RFC 6962 tree hash over these leaves alone.
 
         Raises:
-            ValueError: The range does not begin where a tree of its size can (``[0, N)`` always
-                does).
+            ValueError: The range is not aligned like a tree of its size (``[0, N)`` always is).
         """
         if self.start & ((1 << max(len(self) - 1, 0).bit_length()) - 1):
             message = f"[{self.start}, {self.stop}) is no subtree of a history"
@@ -126,7 +126,7 @@ class CompactRange:
         return root
 
     def hex(self) -> list[str]:
-        """The nodes as lower-case hex, for documents."""
+        """The nodes in lower-case hex, for documents."""
         return [node.hex() for node in self.nodes]
 
     @classmethod

@@ -1,8 +1,8 @@
-"""Proofs about a history that need no lake to be checked: this event stands in it, this history extends that one.
+"""Inclusion and consistency proofs, which can be checked without the lake.
 
-Paths and their verification are those of RFC 9162, sections 2.1.3 and 2.1.4 (the tree is RFC
-6962's). An inclusion proof is written down as C2SP's tlog-proof (https://c2sp.org/tlog-proof), its
-checkpoint as C2SP's note body; signatures, where somebody adds them, are kept out.
+Paths and their verification follow RFC 9162, sections 2.1.3 and 2.1.4; the tree is that of RFC
+6962. An inclusion proof is written as C2SP's tlog-proof (https://c2sp.org/tlog-proof) with the
+checkpoint as a C2SP note body. Signatures are not part of it.
 """
 
 import base64
@@ -21,7 +21,12 @@ LeafRange = tuple[int, int]
 
 
 def inclusion_ranges(index: int, size: int) -> list[LeafRange]:
-    """The ranges whose roots make the path from leaf ``index`` to the root of ``[0, size)``, nearest first: PATH of RFC 9162, 2.1.3.1."""
+    """PATH of RFC 9162, 2.1.3.1, as ranges of leaves.
+
+    Returns:
+        The ranges whose roots are the path from leaf ``index`` to the root of ``[0, size)``,
+        nearest first.
+    """
     if not 0 <= index < size:
         message = f"expected a sequence from 0 to {size - 1:,}, found {index:,}"
         raise InvalidInputError(message)
@@ -39,7 +44,12 @@ def inclusion_ranges(index: int, size: int) -> list[LeafRange]:
 
 
 def consistency_ranges(old: int, new: int) -> list[LeafRange]:
-    """The ranges whose roots prove that ``[0, new)`` extends ``[0, old)``: PROOF of RFC 9162, 2.1.4.1. Empty where old is 0 or new."""
+    """PROOF of RFC 9162, 2.1.4.1, as ranges of leaves.
+
+    Returns:
+        The ranges whose roots prove that ``[0, new)`` extends ``[0, old)``; empty if ``old`` is 0
+        or equal to ``new``.
+    """
     if not 0 <= old <= new:
         message = f"expected an old watermark from 0 to {new:,}, found {old:,}"
         raise InvalidInputError(message)
@@ -65,11 +75,11 @@ def _split(size: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class InclusionProof:
-    """That one event stands at one sequence of one history.
+    """A proof that one event is at one sequence of one history.
 
     Attributes:
         checkpoint: The history.
-        sequence: Where the event stands.
+        sequence: Sequence of the event.
         path: Hashes from the leaf's sibling to the root's child.
     """
 
@@ -78,11 +88,11 @@ class InclusionProof:
     path: tuple[bytes, ...]
 
     def holds_for(self, event: Mapping[str, str | int | None]) -> bool:
-        """Whether exactly this event stands there; ``event`` as ``core.hashing.leaf.event_bytes`` takes it."""
+        """Whether exactly this event is there, given as for ``core.hashing.leaf.event_bytes``."""
         return self.holds_for_leaf(leaf_hash(event_bytes(event)))
 
     def holds_for_leaf(self, leaf: bytes) -> bool:
-        """Whether an event with this leaf hash stands there: RFC 9162, section 2.1.3.2."""
+        """Whether an event with this leaf hash is there: RFC 9162, section 2.1.3.2."""
         first, last, root = self.sequence, self.checkpoint.watermark - 1, leaf
         if not 0 <= first <= last:
             return False
@@ -99,16 +109,16 @@ class InclusionProof:
         return last == 0 and root.hex() == self.checkpoint.root
 
     def text(self) -> str:
-        """As C2SP's tlog-proof, with an unsigned checkpoint."""
+        """The proof as C2SP's tlog-proof with an unsigned checkpoint."""
         hashes = "".join(f"{_base64(node)}\n" for node in self.path)
         return f"{TLOG_PROOF}\nindex {self.sequence}\n{hashes}\n{self.checkpoint.note()}"
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Reads what ``text`` wrote; signatures below the checkpoint and an ``extra`` line are passed over.
+        """Parse a tlog-proof, ignoring signatures and an ``extra`` line.
 
         Raises:
-            InvalidInputError: Not a tlog-proof.
+            InvalidInputError: The text is not a tlog-proof.
         """
         head, _, note = text.partition("\n\n")
         lines = [line for line in head.split("\n") if not line.startswith("extra ")]
@@ -123,12 +133,12 @@ class InclusionProof:
 
 @dataclass(frozen=True, slots=True)
 class ConsistencyProof:
-    """That one history extends another: nothing of the old one was changed, lost or re-ordered.
+    """A proof that a history extends an older one, without changing, losing or reordering events.
 
     Attributes:
         old: The earlier checkpoint.
         new: The later one, of the same origin.
-        path: Hashes as RFC 9162 orders them.
+        path: Hashes in the order of RFC 9162.
     """
 
     old: Checkpoint
@@ -136,7 +146,7 @@ class ConsistencyProof:
     path: tuple[bytes, ...]
 
     def holds(self) -> bool:
-        """Whether the path proves it: RFC 9162, section 2.1.4.2."""
+        """Whether the path is valid: RFC 9162, section 2.1.4.2."""
         old, new = self.old, self.new
         if old.origin != new.origin or old.watermark > new.watermark:
             return False
@@ -151,7 +161,8 @@ class ConsistencyProof:
         path = list(self.path)
         while first & 1:
             first, last = first >> 1, last >> 1
-        # An old tree that is one perfect subtree is its own first node, so the path leaves it out.
+        # The path omits its first node if the old tree is a single perfect subtree: that node is
+        # the old root.
         start = path.pop(0) if first and path else bytes.fromhex(self.old.root)
         old_root = new_root = start
         for node in path:
