@@ -10,7 +10,7 @@
     │   ├── InvalidProjectionError a definition that cannot be built as declared
     │   ├── SchemaMismatchError    rows that do not have the declared columns, types or values
     │   └── UnsupportedOperationError  (also TypeError) an operator that an object does not have
-    ├── NotIdenticalError          rebuilt rows are not the pinned ones: compare code, versions and lake
+    ├── NotIdenticalError          rebuilt rows are not the pinned ones: compare code and lake
     ├── CorruptionError            stored bytes are not what was written: stop, run verify
     ├── UnsupportedFormatError     written by a newer eventlake: upgrade
     ├── MissingDependencyError     an optional package is not installed
