@@ -229,7 +229,7 @@ class _Answers:
         values = self._values(column)
         if power > 1:
             values = values.cast(pl.Int128) * values.cast(pl.Int128)
-        if values.dtype == pl.Int128:  # noqa: SIM108
+        if values.dtype == pl.Int128:
             most = int(values.abs().max() or 0)  # type: ignore[arg-type]
         else:
             most = max(int(values.max() or 0), -int(values.min() or 0))  # type: ignore[arg-type]
