@@ -16,9 +16,8 @@
 # %% [markdown]
 # # From events to a model, and back a year later
 #
-# A small lender records everything that happens to its loans. We train a model that says which
-# loans will be overdue, let history go on, train a better one, and then rebuild the **first**
-# training set bit for bit from its hash, to get the very same first model again.
+# A small lender records everything that happens to its loans. We train a model that says which loans will be overdue, let history go on,
+# train a better one, and then rebuild the **first** training set bit for bit from its hash, to get the very same first model again.
 #
 # The lender is simulated (it comes with eventlake), so this runs anywhere in a few seconds.
 
@@ -41,9 +40,8 @@ from eventlake.demo import SCHEMAS, definition, simulate
 # %% [markdown]
 # ## 1. Append
 #
-# A folder is a lake. Events go in as a table here; dicts, NDJSON and Parquet do as well. A batch is
-# checked as a whole and is durable when `append` returns. Every event type has a schema, so a
-# payload that does not fit is refused.
+# A folder is a lake. Events go in as a table here; dicts, NDJSON and Parquet do as well. A batch is checked as a whole and is durable when
+# `append` returns. Every event type has a schema, so a payload that does not fit is refused.
 
 # %%
 events = pl.DataFrame(simulate())
@@ -58,16 +56,14 @@ lake.append(events.filter(pl.col("recorded_at") < autumn))
 lake
 
 # %% [markdown]
-# A snapshot is a read-only view that never changes. `scan()` is a Polars LazyFrame, `sql()` runs
-# DuckDB.
+# A snapshot is a read-only view that never changes. `scan()` is a Polars LazyFrame, `sql()` runs DuckDB.
 
 # %%
 lake.snapshot().sql("SELECT sequence, type, subject, time, data FROM events ORDER BY sequence LIMIT 5")
 
 # %% [markdown]
-# An event type is a table of its own, with the payload's fields as columns; money is decimal. The
-# bank is not always right: what it corrected later is a further event, and `corrections="latest"`
-# shows what stands.
+# An event type is a table of its own, with the payload's fields as columns; money is decimal. The bank is not always right: what it
+# corrected later is a further event, and `corrections="latest"` shows what stands.
 
 # %%
 said = lake.snapshot().table("payment.received", ["amount"]).collect()["amount"]
@@ -83,9 +79,8 @@ lake.snapshot().sql("""
 # %% [markdown]
 # ## 2. Build a training set
 #
-# The dataset definition (a SQL query, the same in Polars, a pandera schema, and a query for the
-# *spine*) is packaged with the demo. One row per loan: what was known **strictly before** its third
-# instalment fell due, and whether it went overdue in the 90 days after.
+# The dataset definition (a SQL query, the same in Polars, a pandera schema, and a query for the *spine*) is packaged with the demo. One row per
+# loan: what was known **strictly before** its third instalment fell due, and whether it went overdue in the 90 days after.
 
 # %%
 first = lake.build(definition())
@@ -104,8 +99,7 @@ assert on_polars.content_hash == first.content_hash
 # %% [markdown]
 # ## 3. Train
 #
-# We keep the manifest hash beside the model. It names the history, the code, the engine and the
-# rows.
+# We keep the manifest hash beside the model. It names the history, the code, the engine and the rows.
 
 
 # %%
@@ -123,8 +117,7 @@ kept
 # %% [markdown]
 # ## 4. History goes on
 #
-# Half a year later there are more loans and more payments. The old training set is untouched; a new
-# one is built at the new head.
+# Half a year later there are more loans and more payments. The old training set is untouched; a new one is built at the new head.
 
 # %%
 lake.append(events.filter(pl.col("recorded_at") >= autumn))
@@ -133,8 +126,7 @@ model_two, x_two, y_two = train(second)
 assert second.manifest.rows > first.manifest.rows
 
 # %% [markdown]
-# How good was model one on the loans it had never seen? Sorted by the risk it gave them, into
-# fifths:
+# How good was model one on the loans it had never seen? Sorted by the risk it gave them, into fifths:
 
 # %%
 unseen = ~second.pandas()["loan"].isin(first.pandas()["loan"])
@@ -160,8 +152,7 @@ plt.tight_layout()
 # %% [markdown]
 # ## 5. Which data trained model one?
 #
-# The hash answers. `reproduce` runs the archived code over the history at the old watermark, from
-# scratch, and compares.
+# The hash answers. `reproduce` runs the archived code over the history at the old watermark, from scratch, and compares.
 
 # %%
 again = lake.reproduce(kept["dataset"])

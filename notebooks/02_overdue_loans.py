@@ -16,16 +16,13 @@
 # %% [markdown]
 # # What an account's history tells about its loan
 #
-# A Czech bank granted these loans between 1993 and 1998, and some went bad. How much does the bank
-# know on the day of the grant from the loan's terms and what it knows of its owner, and how much
-# more from what happened on the account? The history comes in as *declared features*: each is a
-# line that says what is counted, over which window before the grant, and nothing after the grant
-# can get into it.
+# A Czech bank granted these loans between 1993 and 1998, and some went bad. How much does the bank know on the day of the grant from the loan's
+# terms and what it knows of its owner, and how much more from what happened on the account? The history comes in as *declared features*: each
+# is a line that says what is counted, over which window before the grant, and nothing after the grant can get into it.
 #
-# The data is real: the "financial" data of the PKDD'99 Discovery Challenge, made public for
-# research by P. Berka and M. Sochorova. It states no licence and is not part of this repository.
-# What is shown here was made with it; `EVENTLAKE_REAL_DATA` names the folder that has it. Where
-# that is not set, the same cells run over the simulated lender that comes with eventlake.
+# The data is real: the "financial" data of the PKDD'99 Discovery Challenge, made public for research by P. Berka and M. Sochorova. It states no
+# licence and is not part of this repository. What is shown here was made with it; `EVENTLAKE_REAL_DATA` names the folder that has it. Where that
+# is not set, the same cells run over the simulated lender that comes with eventlake.
 
 # %%
 import json
@@ -51,9 +48,8 @@ REAL = os.environ.get("EVENTLAKE_REAL_DATA")
 # %% [markdown]
 # ## 1. Events
 #
-# `mapping.toml` says what event each row of the bank's files is. There is one for every
-# transaction, and a loan is two: its terms, on the day of the grant, and its status, as it was
-# reported on the last day of 1998. Every type whose events are counted has a schema.
+# `mapping.toml` says what event each row of the bank's files is. There is one for every transaction, and a loan is two: its terms, on the day of
+# the grant, and its status, as it was reported on the last day of 1998. Every type whose events are counted has a schema.
 
 # %%
 folder = tempfile.mkdtemp()
@@ -72,10 +68,8 @@ lake.snapshot().sql("SELECT type, count(*) AS events, min(time) AS first, max(ti
 # %% [markdown]
 # ## 2. Features
 #
-# The *spine* has one row per loan: the account, the instant of the grant as the *cutoff*, the
-# label, and the static attributes. Loans whose history is complete are in it;
-# [spine.sql](../datasets/berka_risk/spine.sql) is the query. The features are looked up for each
-# row of it.
+# The *spine* has one row per loan: the account, the instant of the grant as the *cutoff*, the label, and the static attributes. Loans whose history
+# is complete are in it; [spine.sql](../datasets/berka_risk/spine.sql) is the query. The features are looked up for each row of it.
 
 # %%
 print((DATASETS / "berka_risk/features.py").read_text().partition("import eventlake as el")[2].strip())
@@ -109,9 +103,8 @@ for engine in ("duckdb", "polars"):
     assert again.manifest_hash == dataset.manifest_hash
 
 # %% [markdown]
-# Then history goes on: today the lake is told of something old, about an account that is in the
-# dataset. At the old watermark nothing is different. At the head nothing is either, because on the
-# day of the grant nobody knew.
+# Then history goes on: today the lake is told of something old, about an account that is in the dataset. At the old watermark nothing is different.
+# At the head nothing is either, because on the day of the grant nobody knew.
 
 # %%
 ours = (pl.col("type") == posted) & pl.col("subject").is_in(rows[entity].implode())
@@ -124,8 +117,7 @@ assert lake.build(risk, spine=spine).content_hash == dataset.content_hash
 lake.reproduce(dataset.manifest_hash)
 
 # %% [markdown]
-# And does any row know more than it may? `check_leakage` makes rows again from a history that ends
-# at their cutoff; here a few of them.
+# And does any row know more than it may? `check_leakage` makes rows again from a history that ends at their cutoff; here a few of them.
 
 # %%
 report = el.check_leakage(dataset, rows=10)
@@ -135,8 +127,7 @@ report
 # %% [markdown]
 # ## 3. Static attributes alone, and with the history
 #
-# Extremely randomised trees, five stratified folds, three seeds. Nothing was tuned, and no feature
-# was chosen by what it did to the result.
+# Extremely randomised trees, five stratified folds, three seeds. Nothing was tuned, and no feature was chosen by what it did to the result.
 
 # %%
 x, y = dataset.xy(label, drop=[key])
@@ -184,9 +175,8 @@ plt.tight_layout()
 # %% [markdown]
 # ## 4. Calibration
 #
-# Does a risk of 30 % mean that three in ten go bad? The trees weigh both classes alike, so their
-# mean vote ranks loans and is no probability: it is too high. A logistic regression on its
-# log-odds, fitted to the other four folds, makes it one. With so few bad loans, the bars are long.
+# Does a risk of 30 % mean that three in ten go bad? The trees weigh both classes alike, so their mean vote ranks loans and is no probability: it is
+# too high. A logistic regression on its log-odds, fitted to the other four folds, makes it one. With so few bad loans, the bars are long.
 
 # %%
 raw_risk = risks["static + history"].mean(axis=0)

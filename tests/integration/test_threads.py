@@ -266,5 +266,5 @@ def test_workers_answer_while_another_one_is_started_and_none_outlives_the_end(
             seen.append(("killed", True))
 
     monkeypatch.setattr(local, "_Worker", Starts)
-    pool._started()
+    pool._start_worker()
     assert seen == [("lock is free", True), ("killed", True)]

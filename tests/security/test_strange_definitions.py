@@ -114,7 +114,7 @@ def test_a_lock_that_is_a_link_is_not_written_through(lake, tmp_path, outside, c
         (
             'sql = "s.sql"\nspine = "x.csv"',
             "x.csv",
-            "expected lines of fewer than 16,777,216 characters",
+            r"expected the spine as a \.csv or \.parquet file, found .*x\.csv, which is text in",
         ),
     ],
 )

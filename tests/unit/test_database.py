@@ -174,7 +174,7 @@ def test_files_are_read_by_exact_names_in_known_places_alone():
     # The last is a query that is taken apart and never run.
     expected = {
         "database/files.py": ["read_parquet"],
-        "importing/tables.py": ["read_csv"],
+        "importing/csv_table.py": ["read_csv"],
         "importing/sql.py": ["parquet_schema"],
     }
     assert found == expected
