@@ -3,6 +3,9 @@
 Some short queries double with every line, and planning cannot be interrupted.
 """
 
+import math
+import re
+from collections import Counter
 from typing import Any
 
 from eventlake.exactness.tree import nodes
@@ -11,6 +14,30 @@ MOST_COPIES = 1_000
 """The most copies of WITH queries that planning may make."""
 MOST_NODES = 100_000
 """The most nodes of a select list after its aliases are replaced by their expressions."""
+_NOT_MATERIALIZED = "CTE_MATERIALIZE_NEVER"
+_ALIAS = re.compile(r'"alias":"((?:[^"\\]|\\.)+)"')
+_COLUMN = re.compile(r'"column_names":\["((?:[^"\\]|\\.)+)"\]')
+_LEAST_NODE_CHARACTERS = 20
+
+
+def may_grow(serialized: str) -> bool:
+    """Whether a query must be checked by ``grows``, told by its serialized tree at little cost.
+
+    If ``n`` uses of aliases are spread over ``k`` of them, one use stands for at most
+    ``(n / k) ** k`` copies, which is the product of the uses in each.
+    """
+    if _NOT_MATERIALIZED in serialized:
+        return True
+    aliases = {name.casefold() for name in _ALIAS.findall(serialized)}
+    uses = Counter(name.casefold() for name in _COLUMN.findall(serialized))
+    used = {name: number for name, number in uses.items() if name in aliases}
+    total = sum(used.values())
+    if not total:
+        return False
+    # The bound is largest where k is total / e. Logarithms, for the product may be astronomical.
+    spread = max(1.0, min(len(used), total / math.e))
+    copies = spread * math.log(total / spread)
+    return copies + math.log(len(serialized) / _LEAST_NODE_CHARACTERS) > math.log(MOST_NODES)
 
 
 def grows(tree: Any) -> str | None:
@@ -26,16 +53,16 @@ def grows(tree: Any) -> str | None:
         RecursionError: The query is nested more deeply than Python's recursion limit.
     """
     copies = 1
-    named = [
+    references = Counter(
         str(node.get("table_name", "")).casefold()
         for node in nodes(tree)
         if node.get("type") == "BASE_TABLE"
-    ]
+    )
     for node in nodes(tree):
         value = node.get("value")
-        if isinstance(value, dict) and value.get("materialized") == "CTE_MATERIALIZE_NEVER":
+        if isinstance(value, dict) and value.get("materialized") == _NOT_MATERIALIZED:
             # An upper bound: the product over all of them is at least the number of paths to any.
-            copies *= max(1, named.count(str(node.get("key", "")).casefold()))
+            copies *= max(1, references[str(node.get("key", "")).casefold()])
             if copies > MOST_COPIES:
                 return (
                     f"{node.get('key')} would be copied more than {MOST_COPIES:,} times"

@@ -14,7 +14,7 @@ import duckdb
 
 from eventlake.caches import CACHES
 from eventlake.database.connection import Resources, open_database
-from eventlake.database.expansion import grows
+from eventlake.database.expansion import grows, may_grow
 from eventlake.errors import InvalidInputError
 from eventlake.exactness.tree import nodes
 
@@ -35,9 +35,6 @@ _SUSPECT = re.compile(
 _SETTINGS = _words("calendar memory_limit threads timezone")
 """Arguments that ``current_setting`` may have: other settings hold paths of this machine."""
 _MOST_LEVELS = 8
-_ALIAS = re.compile(r'"alias":"[^"]')
-_FEW_ALIASES = 14
-"""Fewer aliases cannot double often enough to matter."""
 _TABLE_FUNCTION = '"type":"TABLE_FUNCTION"'
 TABLE_FUNCTIONS = _words(
     """
@@ -140,7 +137,7 @@ def _checked(text: str, functions: Collection[str], level: int) -> str:
         _check_hidden(tree, text, functions, level)
     if _TABLE_FUNCTION in tree:
         _check_table_functions(tree, text, functions)
-    if "CTE_MATERIALIZE_NEVER" in tree or len(_ALIAS.findall(tree)) >= _FEW_ALIASES:
+    if may_grow(tree):
         _check_growth(tree, text)
     return query
 

@@ -530,6 +530,18 @@ def test_a_query_that_doubles_with_every_line_is_refused_before_it_is_planned(na
     assert check_select(query(8)) == query(8)
 
 
+@pytest.mark.parametrize(("levels", "uses"), [(3, 400), (4, 100), (6, 20), (13, 6)])
+def test_a_query_that_repeats_few_names_often_is_refused_before_it_is_planned(levels, uses):
+    names = (" + ".join([f"a{n - 1}"] * uses) + f" AS a{n}" for n in range(1, levels))
+    with pytest.raises(InvalidInputError, match="stays small when it is planned"):
+        check_select("SELECT 1 AS a0, " + ", ".join(names) + " FROM events")
+
+
+def test_a_long_sum_beside_other_names_stays_as_it_is():
+    query = "SELECT " + " + ".join(f"c{n}" for n in range(900)) + " AS total, a AS x, b AS y FROM t"
+    assert check_select(query) == query
+
+
 def test_long_queries_that_repeat_names_stay_as_they_are():
     chain = (
         "WITH a0 AS (SELECT 1 AS x), "
