@@ -144,10 +144,7 @@ class Lake:
 
     @property
     def _handle(self) -> LakeHandle:
-        chain = self._chain
-        return LakeHandle(
-            chain.storage, chain.trust, self.snapshot, self.append, self.register, self.schemas
-        )
+        return LakeHandle(self._storage, self.snapshot, self.append, self.register, self.schemas)
 
     def _executor(self, workers: int) -> Executor:
         if workers > 1 and not can_be_reopened(self._storage):

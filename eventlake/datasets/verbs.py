@@ -84,7 +84,7 @@ def build_dataset(
         executor=executor_of(workers),
         buckets=buckets,
         incremental=incremental,
-        pinned=lambda checkpoint: lake.snapshot(checkpoint).history,
+        pinned=lake.pin,
     )
     definition = projection if isinstance(projection, Definition) else None
     ready = (

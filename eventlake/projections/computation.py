@@ -83,7 +83,7 @@ class RunOptions:
         check_exact: Whether the plan of the frame that a Python function returns must be on the
             allow-list. A SQL query is checked separately, before it is run.
         settings: DuckDB settings as recorded in a recipe. Defaults to the fixed ones.
-        limits: Time and memory limits of a SQL query.
+        limits: The most rows of a SQL query, and how long it may run.
     """
 
     conditions: RunConditions = USUAL

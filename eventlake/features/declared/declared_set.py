@@ -24,20 +24,7 @@ _SET_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 class DeclaredSet:
     """A feature set as it is declared, without the methods that need an engine.
 
-    Attributes:
-        name: Name of the dataset: lower-case letters, digits and underscores.
-        by: Column that names the entity in every event table: ``subject``, or a field.
-        features: The columns in order; names are unique.
-        known: With ``cutoff`` only events that were recorded before the row's cutoff count, with
-            the corrections known then. With ``watermark`` everything that is recorded counts, with
-            its latest corrections, which is hindsight.
-        depth: Number of parts of a subject that name the entity: with 2, ``/loan/7/payment/3`` is
-            an event of ``/loan/7``. None for the whole subject.
-        cutoff: The spine's column of instants.
-        spine_by: The spine's column that names the entity; defaults to the last parent of ``via``,
-            or to ``by``.
-        via: Relations from what ``by`` names up to the entity, such as from a loan to its account
-            to its client.
+    ``FeatureSet`` documents the attributes.
     """
 
     name: str

@@ -24,17 +24,7 @@ CUTOFF = "cutoff"
 class DeclaredSpine:
     """A spine as it is declared, without the method that makes its rows.
 
-    Attributes:
-        event_type: Type of the events that make the rows.
-        by: Column that names the entity, in every event type that is read.
-        where: Condition on the events.
-        carry: Fields of the event that become columns.
-        monthly: One row per end of a month after an entity's first event, instead of one per event.
-        labels: Name, feature and horizon (microseconds) of each label.
-        known_until: Instant up to which labels are known; defaults to what events show.
-        known: ``cutoff`` for events as they were first recorded, ``watermark`` for their latest
-            corrections, which is hindsight. Defaults to the feature set's, otherwise ``cutoff``.
-        depth: Number of parts of a subject that name the entity; None for the whole subject.
+    ``EventSpine`` documents the attributes.
     """
 
     event_type: str
