@@ -32,6 +32,7 @@ from eventlake.errors import (
 )
 from eventlake.features.feature_set import FeatureSet
 from eventlake.storage import ObjectMissingError, Storage, read_sized
+from eventlake.storage.check_hash import check_hash
 
 SPINE = "spine.parquet"
 SOURCE = "source"
@@ -328,13 +329,8 @@ def check_sha256(data: bytes, sha256: str, path: str) -> bytes:
     Raises:
         CorruptionError: They have another.
     """
-    found = sha256_hex(data)
-    if found != sha256:
-        message = f"{path} is not what was written: expected sha256 {sha256}, found {found}"
-        raise CorruptionError(
-            message, "run 'eventlake verify LAKE' and restore the file.", path=path
-        )
-    return data
+    hint = "run 'eventlake verify LAKE' and restore the file."
+    return check_hash(data, sha256, path, f"{path} is not what was written", hint)
 
 
 def open_archive(storage: Storage, folder: str) -> Archive:
