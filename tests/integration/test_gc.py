@@ -9,6 +9,7 @@ import random
 import sys
 import time
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 
 import pyarrow as pa
@@ -1102,3 +1103,23 @@ def test_a_part_of_an_event_table_is_unneeded_since_a_longer_one_stands_for_it(t
     (longer,) = listed(LocalStorage(folder), "tables") - {short}
     aged(folder, longer, 8, now)
     assert [file.path for file in lake.gc(dry_run=False).files] == [short]
+
+
+class OneTick(MemoryStorage):
+    """A store whose clock does not advance while the test runs."""
+
+    def list(self, prefix):
+        return [replace(item, modified=1_700_000_000_000_000) for item in super().list(prefix)]
+
+
+def test_segments_that_were_compacted_in_the_tick_of_the_fence_are_collected():
+    storage = OneTick()
+    lake = el.create(storage, "o")
+    for number in range(3):
+        lake.append([event(str(number))])
+    old = {item.path for item in storage.list(layout.SEGMENTS)}
+    lake.compact()
+    storage.create("segments/unnamed.parquet", b"being written by somebody")
+    deleted = {file.path for file in lake.gc(older_than=timedelta(0), dry_run=False).files}
+    assert old <= deleted
+    assert "segments/unnamed.parquet" not in deleted

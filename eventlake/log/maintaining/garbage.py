@@ -90,7 +90,7 @@ class Garbage:
 
 
 def collect(chain: Chain, older_than: timedelta, now: int, *, dry_run: bool) -> Garbage:
-    """Find files that have been unneeded for longer than ``older_than``, and delete them.
+    """Find files that have been unneeded for at least ``older_than``, and delete them.
 
     Args:
         chain: The lake's log, the caller's own; refreshed.
@@ -124,7 +124,7 @@ def collect(chain: Chain, older_than: timedelta, now: int, *, dry_run: bool) -> 
 
 
 def _old(chain: Chain, age: int, now: int, fence: int | None = None) -> list[tuple[bool, Unneeded]]:
-    """Find files that have been unneeded for longer than ``age``.
+    """Find files that have been unneeded for at least ``age``.
 
     Args:
         chain: The lake's log; refreshed after the files were listed.
@@ -139,7 +139,14 @@ def _old(chain: Chain, age: int, now: int, fence: int | None = None) -> list[tup
     if fence is not None:
         now = _modified(stored, layout.commit_path(fence))
     chain.refresh()
-    return [(free, file) for free, file in _unneeded(chain, stored, now) if file.since < now - age]
+    limit = now - age
+    # File systems stamp files in ticks of some milliseconds. A file of the fence's own tick may be
+    # newer than the fence, so only files that need none may be deleted at the limit itself.
+    return [
+        (free, file)
+        for free, file in _unneeded(chain, stored, now)
+        if file.since < limit or (free and file.since == limit)
+    ]
 
 
 def _modified(stored: Sequence[StoredObject], path: str) -> int:
