@@ -71,7 +71,7 @@ fault: $(READY) ## Crashes, races, full disks and failing stores alone
 	$(BIN)/pytest tests/fault
 
 soak: $(READY) ## Everything at once, killed at random, for SOAK_SECONDS (600); 10,000 mutants of every stored document
-	EVENTLAKE_SOAK_SECONDS=$${SOAK_SECONDS:-600} $(BIN)/pytest tests/soak tests/integration/test_many_commits.py -s -o timeout=0
+	EVENTLAKE_SOAK_SECONDS=$${SOAK_SECONDS:-600} $(BIN)/pytest tests/soak tests/lake/test_many_commits.py -s -o timeout=0
 
 real: $(READY) ## Load the real Berka data (EVENTLAKE_REAL_DATA) and check it against plain pandas
 	$(BIN)/python datasets/berka_loans/load.py

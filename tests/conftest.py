@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from eventlake.cli.main import main
 from eventlake.testing.s3 import s3_server
-from tests.scope import QUICK, WHOLE, examples, sample
+from tests.scope import EVERY_CASE, QUICK, examples, sample
 
 settings.register_profile(
     "eventlake",
@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(config, items):
         return
     grids = {}
     for item in items:
-        if hasattr(item, "callspec") and WHOLE.isdisjoint(item.path.parts):
+        if hasattr(item, "callspec") and not item.get_closest_marker(EVERY_CASE):
             grids.setdefault((item.path, item.nodeid.partition("[")[0]), []).append(item)
     left_out = set()
     for grid in grids.values():

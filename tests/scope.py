@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 QUICK = os.environ.get("EVENTLAKE_TESTS", "all") == "quick"
 MOST_VALUES = 3
 """Of one parameter in a sample."""
-WHOLE = frozenset({"unit", "golden", "compat"})
-"""Folders whose grids always run whole: their cases are quick, and formats are for ever."""
+EVERY_CASE = "every_case"
+"""The marker of tests whose grids always run whole: quick ones, and those of stored formats."""
 
 
 def scaled(everything: int, quick: int) -> int:

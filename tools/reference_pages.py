@@ -1,6 +1,6 @@
 """Writes the reference pages that are generated from the code: ``python tools/reference_pages.py``.
 
-``tests/unit/test_docs.py`` fails if a page differs from what this module makes.
+``tests/project/test_docs.py`` fails if a page differs from what this module makes.
 """
 
 import inspect

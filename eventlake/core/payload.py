@@ -1,4 +1,4 @@
-"""Convert Python values to JSON text by rules that never change (see ``tests/golden``).
+"""Convert Python values to JSON text by rules that never change (see ``tests/formats``).
 
 Payloads given as ``str`` or ``bytes`` are never serialized again; this is for dicts, lists and
 scalars. Keys keep their order, only what must be escaped is escaped, and there are no blanks.

@@ -18,7 +18,7 @@ from eventlake.columns.parquet import frames
 from eventlake.datasets.building import build_once
 from eventlake.errors import SchemaMismatchError, StorageError
 from eventlake.storage import MemoryStorage, from_uri
-from tests.dataset_fixtures import Hooked, attempt, event, make_lake, sql
+from tests.support.dataset_fixtures import Hooked, attempt, event, make_lake, sql
 
 PROJECTION = sql(
     "SELECT spine_row AS k, loan, count(events.id) AS n FROM spine LEFT JOIN events ON subject = loan GROUP BY ALL"

@@ -10,8 +10,8 @@ import eventlake as el
 from eventlake.columns.hashing.content import content_hash
 from eventlake.datasets.verifying.verify import verify_lake
 from eventlake.storage import LocalStorage, MemoryStorage
-from tests.dataset_fixtures import attempt, events, make_lake, sql
 from tests.scope import scaled
+from tests.support.dataset_fixtures import attempt, events, make_lake, sql
 
 PROJECTION = sql(
     "SELECT spine_row AS k, loan, count(events.id) AS n FROM spine LEFT JOIN events ON subject = loan GROUP BY ALL"

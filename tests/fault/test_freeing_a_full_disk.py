@@ -12,8 +12,8 @@ from eventlake.errors import CommitUnknownError, EventlakeError, StorageError
 from eventlake.log.maintaining import reserve
 from eventlake.storage import LocalStorage, StorageFullError
 from eventlake.testing.invariants import assert_sound
-from tests.dataset_fixtures import Hooked, sql
 from tests.fault.small_disk import BLOCK, SmallDisk
+from tests.support.dataset_fixtures import Hooked, sql
 
 NO_AGE = timedelta(0)
 COUNTS = sql("SELECT subject AS k, count(*) AS n FROM events GROUP BY subject", name="counts")

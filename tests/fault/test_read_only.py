@@ -10,7 +10,7 @@ from eventlake.datasets.definitions.lock import Lock
 from eventlake.errors import StorageError
 from eventlake.storage import LocalStorage, NotStoredError, ObjectExistsError, beneath, from_uri
 from eventlake.testing.s3 import s3_server
-from tests.dataset_fixtures import TOTALS, definition, event, make_lake
+from tests.support.dataset_fixtures import TOTALS, definition, event, make_lake
 
 TOML = 'name = "counts"\nsql = "q.sql"\nkey = ["k"]\n'
 SQL = "SELECT subject AS k, count(*) AS n FROM events GROUP BY subject"

@@ -13,8 +13,8 @@ from eventlake.core import layout
 from eventlake.errors import InvalidInputError, NotFoundError, StorageError
 from eventlake.storage import MemoryStorage
 from eventlake.testing.faults import FaultyStorage, at_call
-from tests.dataset_fixtures import TOTALS, Hooked, event, make_lake, sql
 from tests.scope import scaled
+from tests.support.dataset_fixtures import TOTALS, Hooked, event, make_lake, sql
 
 NO_AGE = timedelta(0)
 TOTALS_OF_LOANS = sql(

@@ -17,8 +17,8 @@ from eventlake.datasets.building.build_once import dataset_statement
 from eventlake.datasets.verifying import make_again
 from eventlake.errors import CorruptionError, InvalidInputError
 from eventlake.trust import OWN
-from tests.dataset_fixtures import module
-from tests.security.forging_on_disk import SCHEMA, TYPE, forge_dataset, payment
+from tests.support.dataset_fixtures import module
+from tests.support.forging_on_disk import SCHEMA, TYPE, forge_dataset, payment
 
 QUERY = "SELECT subject, count(*) AS n FROM events GROUP BY subject"
 COUNT = el.Projection.sql("count", QUERY, key=["subject"], by="subject")

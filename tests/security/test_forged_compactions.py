@@ -10,7 +10,7 @@ import eventlake as el
 from eventlake.datasets.verifying.verify import verify_lake
 from eventlake.errors import CorruptionError
 from eventlake.storage import LocalStorage
-from tests.security.forging_on_disk import forge_compaction, forge_payloads, payment
+from tests.support.forging_on_disk import forge_compaction, forge_payloads, payment
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 READS = {

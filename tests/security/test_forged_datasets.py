@@ -12,7 +12,7 @@ from eventlake.columns.parquet import frames
 from eventlake.core import layout
 from eventlake.core.hashing.canonical import seal, sha256_hex, unseal
 from eventlake.errors import CorruptionError
-from tests.security.forging_on_disk import forge_dataset, payment
+from tests.support.forging_on_disk import forge_dataset, payment
 
 COUNT = el.Projection.sql(
     "count",

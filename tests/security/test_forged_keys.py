@@ -15,7 +15,7 @@ from eventlake.errors import ConflictError, EventlakeError, InvalidEventsError
 from eventlake.log.chain import check_derived
 from eventlake.log.maintaining import fold
 from eventlake.storage import LocalStorage, port
-from tests.security.forging_on_disk import commits_of, forge_commit, head_of, payment
+from tests.support.forging_on_disk import commits_of, forge_commit, head_of, payment
 
 OTHER = np.uint64(0x00F0 << 48)
 """Changes every fingerprint."""

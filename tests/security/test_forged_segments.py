@@ -11,7 +11,7 @@ import eventlake as el
 from eventlake.core.hashing.canonical import sha256_hex, unseal
 from eventlake.errors import CorruptionError, InvalidInputError
 from eventlake.log.chain import checked_read
-from tests.security.forging_on_disk import SCHEMA, TYPE, forge_commit, forge_payloads, payment
+from tests.support.forging_on_disk import SCHEMA, TYPE, forge_commit, forge_payloads, payment
 
 BY_SUBJECT = el.Projection.sql(
     "paid",

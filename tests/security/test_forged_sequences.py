@@ -8,7 +8,7 @@ from eventlake.errors import CorruptionError
 from eventlake.history.verifying.verify import verify
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.storage import MemoryStorage
-from tests.forging import SCHEMA, TYPE, document, forge_commit, payments, put
+from tests.support.forging import SCHEMA, TYPE, document, forge_commit, payments, put
 
 NEWEST = 4
 

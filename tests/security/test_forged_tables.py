@@ -16,7 +16,7 @@ from eventlake.log.chain.open_chain import open_chain
 from eventlake.storage import LocalStorage, NotStoredError, port
 from eventlake.tables import files
 from eventlake.tables.ranges import commit_at
-from tests.security.forging_on_disk import SCHEMA, TYPE, payment
+from tests.support.forging_on_disk import SCHEMA, TYPE, payment
 
 WIDER = {**SCHEMA, "properties": {**SCHEMA["properties"], "note": {"type": "string"}}}
 SUM = f'SELECT sum(amount)::DECIMAL(18, 2) AS paid, 1 AS k FROM "{TYPE}"'

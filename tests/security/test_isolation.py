@@ -11,7 +11,7 @@ import eventlake as el
 from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.datasets.building import isolated
 from eventlake.errors import EventlakeError, InvalidInputError, StorageError
-from tests.security.forging_on_disk import SCHEMA, TYPE, forge_dataset, payment
+from tests.support.forging_on_disk import SCHEMA, TYPE, forge_dataset, payment
 
 PACKAGE = Path(el.__file__).parent
 linux = pytest.mark.skipif(

@@ -5,7 +5,7 @@ import pytest
 
 import eventlake as el
 from eventlake.errors import InvalidInputError, InvalidProjectionError
-from tests.security.forging_on_disk import payment
+from tests.support.forging_on_disk import payment
 
 WRITES = "WITH a AS (COPY (SELECT 1 AS x) TO '{file}' (FORMAT parquet, USE_TMP_FILE false)) SELECT 1 AS x"
 

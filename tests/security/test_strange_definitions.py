@@ -8,7 +8,7 @@ import pytest
 import eventlake as el
 from eventlake.cli.main import main
 from eventlake.errors import InvalidProjectionError, StorageError
-from tests.dataset_fixtures import definition, make_lake
+from tests.support.dataset_fixtures import definition, make_lake
 
 TOML = 'name = "d"\nkey = ["subject"]\n'
 COUNTS = "SELECT subject, count(*) AS n FROM events GROUP BY subject"

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.mutants import KINDS, assert_gone_well, run
+from tests.support.mutants import KINDS, assert_gone_well, run
 
 SECONDS = float(os.environ.get("EVENTLAKE_SOAK_SECONDS", "0"))
 SEED = int(os.environ.get("EVENTLAKE_SOAK_SEED", time.time_ns() % 1_000_000))

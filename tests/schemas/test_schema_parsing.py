@@ -1,0 +1,147 @@
+"""Reading whole columns and reading one payload after the other are one rule."""
+
+import math
+from decimal import Decimal
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventlake.columns.intake.json_scan import scan_one
+from eventlake.schemas import parse_row
+from eventlake.schemas.json_schema import from_json_schema, to_json_schema
+from eventlake.schemas.parse import _row_by_row, parse
+from eventlake.schemas.schema import Field, FieldType
+from tests.support.typed_json import spelled, structs
+
+
+@st.composite
+def cases(draw):
+    schema = draw(structs(2))
+    wild = draw(st.booleans())
+    payload = st.one_of(spelled(schema, wild), st.none() if wild else st.nothing()).filter(
+        lambda text: text is None or scan_one(text.encode()) is None
+    )
+    rows = draw(st.lists(payload, min_size=1, max_size=5))
+    return schema, rows
+
+
+def same(one, other):
+    if isinstance(one, float) and isinstance(other, float):
+        return one == other and math.copysign(1, one) == math.copysign(1, other)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other and type(one) is type(other)
+
+
+@given(cases())
+def test_columns_and_payloads_are_read_by_one_rule(case):
+    schema, rows = case
+    fast = parse(pa.chunked_array([pa.array(rows, pa.string())]), schema)
+    table, problems = _row_by_row(pa.array(rows, pa.string()), schema, stored=False)
+    assert [str(problem) for problem in fast.problems] == [str(problem) for problem in problems]
+    if not problems:
+        assert fast.table.schema == table.schema
+        assert same(fast.table.to_pylist(), table.to_pylist())
+
+
+@given(structs(2))
+def test_a_schema_survives_json_schema(schema):
+    assert from_json_schema("t", to_json_schema(schema)).payload == schema
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (FieldType("decimal", 18, 2), "100.00", Decimal("100.00")),
+        (
+            FieldType("decimal", 38, 10),
+            "1234567890123456789012345678.0123456789",
+            Decimal("1234567890123456789012345678.0123456789"),
+        ),
+        (FieldType("decimal", 18, 2), '"120.50"', Decimal("120.50")),
+        (FieldType("int64"), "9007199254740993", 9007199254740993),
+        (FieldType("decimal", 20, 0), "9007199254740993", Decimal(9007199254740993)),
+        (FieldType("decimal", 3, 3), "0.1", Decimal("0.100")),
+    ],
+)
+def test_no_number_passes_through_a_double(kind, text, value):
+    schema = FieldType("struct", fields=(Field("a", kind, required=True),))
+    parsed = parse(pa.chunked_array([['{"a":%s}' % text] * 3]), schema)  # noqa: UP031 - braces
+    assert parsed.problems == []
+    assert parsed.table["a"].to_pylist() == [value] * 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (FieldType("decimal", 18, 2), "1.005"),
+        (FieldType("decimal", 4, 2), "100.00"),
+        (FieldType("decimal", 18, 2), "99999999999999999"),
+        (FieldType("int64"), "9223372036854775808"),
+        (FieldType("int64"), "1.0"),
+        (FieldType("int64"), "1e3"),
+        (FieldType("int64"), '"1"'),
+        (FieldType("bool"), "1"),
+        (FieldType("utf8"), "1"),
+        (FieldType("date"), '"2023-02-29"'),
+        (FieldType("timestamp"), '"2024-01-01T00:00:00"'),
+        (FieldType("timestamp"), '"2024-01-01T00:00:00.1234567Z"'),
+        (FieldType("int64", minimum="0"), "-1"),
+    ],
+)
+def test_overflow_lost_digits_and_other_types_are_named_by_row_and_path(kind, text):
+    schema = FieldType("struct", fields=(Field("a", kind),))
+    (problem,) = parse(pa.chunked_array([["{}", '{"a":%s}' % text]]), schema).problems  # noqa: UP031 - braces
+    assert (problem.row, problem.field) == (1, "data.a")
+
+
+def test_what_is_wrong_far_down_a_large_column_is_named_by_its_row():
+    schema = FieldType("struct", fields=(Field("a", FieldType("int64"), required=True),))
+    rows = ['{"a":%d}' % row for row in range(100_000)]  # noqa: UP031 - braces
+    rows[77_777], rows[3] = '{"a":null}', '{"b":1}'
+    parsed = parse(pa.chunked_array([rows[:50_000], rows[50_000:]]), schema)
+    assert [(problem.row, problem.field) for problem in parsed.problems] == [
+        (3, "data.a"),
+        (77_777, "data.a"),
+    ]
+    assert parsed.table.num_rows == 100_000
+    assert parsed.table["a"][99_999].as_py() == 99_999
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        FieldType("decimal", 30, 0),
+        FieldType("decimal", 38, 2),
+        FieldType("decimal", 30, 0, maximum="9" * 30),
+    ],
+)
+def test_decimals_of_more_than_28_digits_are_read_by_either_way(kind):
+    digits = kind.precision - kind.scale
+    schema = FieldType("struct", fields=(Field("a", kind),))
+    for text in ("9" * digits, "-" + "9" * digits, "9" * (digits - 2) + "50"):
+        payloads = pa.array([f'{{"a":{text}}}'])
+        for table, problems in (
+            _row_by_row(payloads, schema, stored=False),
+            (parse(pa.chunked_array([payloads]), schema).table, []),
+        ):
+            assert problems == []
+            assert table.column("a").to_pylist() == [Decimal(text)]
+    for text in ("1" + "0" * digits, "9" * digits + "9"):
+        assert parse(pa.chunked_array([pa.array([f'{{"a":{text}}}'])]), schema).problems
+
+
+def test_every_nested_problem_has_its_path():
+    item = FieldType("struct", fields=(Field("q", FieldType("int64"), required=True),), closed=True)
+    schema = FieldType("struct", fields=(Field("lines", FieldType("list", item=item)),))
+    payload = '{"lines": [{"q": 1}, {"q": "x"}, {}, null, {"q": 2, "r": 3}]}'
+    assert [path for path, _, _ in parse_row.problems(payload, schema)] == [
+        "data.lines[3]",
+        "data.lines[1].q",
+        "data.lines[2].q",
+        "data.lines[4].r",
+    ]
