@@ -188,7 +188,23 @@ class Placed(PartKind):
 
 
 @dataclass(frozen=True)
-class Quantile(PartKind):
+class Holistic(PartKind):
+    """What only all values of a window tell together, so that rows and events are joined.
+
+    "Holistic" as in J. Gray et al., "Data Cube": no summary of bounded size can be merged.
+    """
+
+    def strategy(self, *, has_validity: bool, has_start: bool) -> str:  # noqa: ARG002
+        """A join: no sum or extreme over earlier events helps."""
+        return JOINS
+
+    def in_polars(self, values: pl.Expr) -> pl.Expr:
+        """The part as an aggregate over the values in the window; null if there are none."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Quantile(Holistic):
     """The smallest value of which at least a share of the values is no greater.
 
     Of ``n`` values in ascending order it is the one at ``ceil(n * per_mille / 1000)``, from 1, and
@@ -201,16 +217,12 @@ class Quantile(PartKind):
 
     per_mille: int = 500
 
-    def strategy(self, *, has_validity: bool, has_start: bool) -> str:  # noqa: ARG002
-        """A join: no sum or extreme over earlier events tells a quantile."""
-        return JOINS
-
     def in_sql(self, column: str, scale: int, inside: str) -> str:  # noqa: ARG002
         """``quantile_disc``, which computes exactly if the share is a decimal."""
         return f"quantile_disc({column}, {integer(self.per_mille)} * 0.001){inside}"
 
     def in_polars(self, values: pl.Expr) -> pl.Expr:
-        """The part as an aggregate over the values in the window; null if there are none."""
+        """The value at the rank of the share."""
         rank = (values.count().cast(pl.Int64) * self.per_mille + 999) // 1000
         return values.sort(nulls_last=True).get((rank - 1).clip(0), null_on_oob=True)
 

@@ -3,8 +3,8 @@
 Events are sorted once per stream. Running sums and extremes along them are read by binary search.
 Entity and instant are one 64-bit key, so that one search finds both; if they do not fit, instants
 are replaced by their rank. Other parts use a segment tree over the rows: an event is in the windows
-of the cutoffs from its entry to its exit, which are a range of its entity's rows. Quantiles join
-rows and events.
+of the cutoffs from its entry to its exit, which are a range of its entity's rows. Holistic parts,
+such as quantiles, join rows and events.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from eventlake.features.aggregates.part_kinds import EXTREMES, PLACES, Added, Quantile
+from eventlake.features.aggregates.part_kinds import EXTREMES, PLACES, Added, Holistic
 from eventlake.features.declared.window import Window
 from eventlake.features.engine_cache import ENGINE_CACHE
 from eventlake.features.on_polars.events import edge_of, events, is_inside, spine_rows, value_of
@@ -125,7 +125,7 @@ class _Answers:
             strategy = self._plan.strategy(part)
             if isinstance(part.kind, Added):
                 made = self._added(part, part.kind)
-            elif isinstance(part.kind, Quantile):
+            elif isinstance(part.kind, Holistic):
                 made = self._joined(part, part.kind)
             elif strategy == PLACES:
                 made = self._placed(part)
@@ -336,7 +336,7 @@ class _Answers:
         )[-1]
         return found
 
-    def _joined(self, part: Part, kind: Quantile) -> pl.Series:
+    def _joined(self, part: Part, kind: Holistic) -> pl.Series:
         """A part computed from the pairs of rows and events, some rows at a time."""
         value = value_of(part.column)
         events = self._sorted.lazy()
