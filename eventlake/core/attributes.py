@@ -5,6 +5,8 @@ The names are those of the CloudEvents specification 1.0, with underscores betwe
 
 from typing import Final
 
+# The order is part of every leaf hash and never changes. Null attributes have no bytes, so one that
+# is added later leaves the hashes of older events as they are.
 ATTRIBUTES: Final = (
     "id",
     "source",

@@ -28,6 +28,7 @@ class Card:
 
     def __post_init__(self) -> None:
         """Redact and escape every text; a value may have several lines."""
+        # Here rather than in the faces, so that none of them can forget it.
         object.__setattr__(self, "title", one_line(self.title))
         object.__setattr__(
             self,

@@ -16,6 +16,7 @@ def integer(value: Any, name: str) -> int:
     Raises:
         TypeError: The value is not an integer.
     """
+    # ``True`` is an Integral and would pass for 1.
     if isinstance(value, bool) or not isinstance(value, Integral):
         message = f"expected {name} as an integer, found {value!r}"
         raise TypeError(message)
@@ -48,6 +49,7 @@ def seconds(value: Any, name: str, *, positive: bool = False) -> float:
         message = f"expected {name} as a number, found {value!r}"
         raise TypeError(message)
     number = float(value)
+    # NaN fails this comparison like a number out of bounds.
     if not 0 <= number <= _MAX_SECONDS or (positive and not number):
         least = "above" if positive else "from"
         message = f"expected {name} {least} 0 and at most {_MAX_SECONDS:,} seconds, found {value!r}"

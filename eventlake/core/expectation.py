@@ -106,6 +106,7 @@ def is_about(subject: str | None, wanted: str, *, subtree: bool) -> bool:
     """Whether ``subject`` is ``wanted`` or, with ``subtree``, below it."""
     if subject is None:
         return False
+    # ``/`` is above every subject that begins with it, and ends in the separator already.
     return subject == wanted or (
         subtree and subject.startswith(wanted if wanted == "/" else f"{wanted}/")
     )

@@ -24,6 +24,7 @@ def plain(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
+    # Plain notation keeps trailing zeros and has no exponent.
     if isinstance(value, Decimal):
         return f"{value:f}"
     if isinstance(value, bytes):
@@ -51,6 +52,7 @@ def shown_pair(before: Any, after: Any) -> tuple[str, str]:
         (n for n, pair in enumerate(zip(first, second, strict=False)) if pair[0] != pair[1]),
         min(len(first), len(second)),
     )
+    # Values that differ near their beginning are shown from the beginning.
     start = max(0, same - _AROUND) if same > _LONGEST // 2 else 0
     return _cut(first, start), _cut(second, start)
 

@@ -14,6 +14,7 @@ MIN_DAY, MAX_DAY = (
 )
 """Bounds of a date in days since the epoch."""
 
+# Without ``ASCII``, ``\d`` matches the digits of every script.
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|([+-])(\d\d):(\d\d))?", re.ASCII
 )
@@ -42,6 +43,7 @@ def parse_instant(text: str, *, stored: bool = False) -> int:
     if offset >= _DAY or (not stored and minutes is not None and minutes > "59"):
         message = f"expected an offset from -23:59 to +23:59 with minutes up to 59, found {zone}"
         raise ValueError(message)
+    # Python 3.14 reads 24:00 as midnight of the next day, earlier versions refuse it.
     if clock > "24":
         message = f"expected an hour from 00 to 23, found {clock[:2]}"
         raise ValueError(message)
@@ -86,6 +88,7 @@ def micros(moment: object) -> int:
     if moment.utcoffset() is None:
         message = "expected a time with a zone, found a naive one"
         raise ValueError(message)
+    # In integers: ``datetime.timestamp`` is a double, which does not hold every microsecond.
     return _bounded((moment - EPOCH) // MICROSECOND)
 
 

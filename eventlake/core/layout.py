@@ -25,6 +25,7 @@ RECIPES = "recipes"
 TAGS = "tags"
 TEMPORARY_PREFIX = ".tmp-"
 
+# Twenty digits: names sort like numbers, so a listing is in the order of the log.
 _COMMIT = re.compile(r"log/([0-9]{20})\.json")
 _SEGMENT = re.compile(r"segments/([0-9a-f]{64})\.parquet")
 _ROWS = re.compile(r"manifests/([0-9]{20})-([0-9a-f]{12})\.parquet")
@@ -35,6 +36,7 @@ _TABLE = re.compile(
 )
 _BUILD = re.compile(r"builds/([a-z0-9_][a-z0-9_.-]*)/([0-9a-f]{12})/(.+)")
 
+# An attempt has a random name, so no two builders ever write the same file.
 _ATTEMPT = re.compile(r"(builds/[a-z0-9_][a-z0-9_.-]*/[0-9a-f]{12}/[0-9a-f]{16})/.+")
 
 _MADE = re.compile(r"recipes/([0-9a-f]{64})/([0-9a-f]{64})\.made")
@@ -43,6 +45,7 @@ _SPINE = re.compile(r"recipes/[0-9a-f]{64}/[0-9a-f]{16}-spine\.parquet")
 _TAG = re.compile(r"tags/([A-Za-z0-9][A-Za-z0-9._-]{0,99})\.json")
 _CLAIM = re.compile(r"recipes/([0-9a-f]{64})/([0-9]{6})\.claim")
 
+# Far above what any version writes; a file in a stranger's lake may have any length.
 _SMALL_BYTES = 64 << 10
 _DOCUMENT_BYTES = 64 << 20
 
@@ -74,6 +77,7 @@ def segment_sha256(path: str) -> str | None:
 
 def rows_path(stop: int, sha256: str) -> str:
     """The path of the rows of the tier that ends before version ``stop``."""
+    # A short hash, because the commit records the whole one; ``stop`` is for people who look.
     return f"{MANIFESTS}/{stop:020d}-{sha256[:SHORT_HASH]}.parquet"
 
 
@@ -205,10 +209,10 @@ def most_bytes(path: str) -> int | None:
         or tag_name(path) is not None
     ):
         return _SMALL_BYTES
-    return (
-        _DOCUMENT_BYTES
-        if commit_version(path) is not None
-        or schemas_sha256(path)
+    if (
+        commit_version(path) is not None
+        or schemas_sha256(path) is not None
         or name in {MANIFEST, PROVENANCE}
-        else None
-    )
+    ):
+        return _DOCUMENT_BYTES
+    return None

@@ -9,11 +9,13 @@ OURS = "eventlake "
 
 def is_pattern(name: str) -> bool:
     """Whether Polars interprets a column name as a regular expression or wildcard."""
+    # Polars expands such a name to many columns wherever it takes an expression.
     return name == "*" or (name.startswith("^") and name.endswith("$"))
 
 
 def is_ours(name: str) -> bool:
     """Whether a name is reserved for internal tables and columns."""
+    # SQL ignores the case of names.
     return name.casefold().startswith(OURS)
 
 

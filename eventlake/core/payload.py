@@ -20,6 +20,8 @@ from uuid import UUID
 from eventlake.core.attributes import MAX_PAYLOAD_DEPTH
 from eventlake.core.instants import format_instant, micros
 
+# The largest power of ten in a double, which limits the numbers of a payload. In plain notation
+# ``1E+999999999`` would be a gigabyte of zeros.
 _MAX_DECIMAL_EXPONENT = 308
 _BY_NAME = {
     "NAType": "None",
@@ -56,6 +58,7 @@ def to_json(value: Any, depth: int = 0) -> str:
         raise ValueError(message)
     if isinstance(value, str):
         return quoted(value)
+    # The exact type is tested first: an ``isinstance`` with an abstract class is slow.
     if type(value) is dict or isinstance(value, Mapping):
         return (
             "{"
@@ -75,9 +78,11 @@ def _key(key: Any) -> str:
 
 
 def _scalar(value: Any) -> str:
+    # Before integers and days, because a bool is an integer and a datetime is a date.
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, Integral):
+        # Subclasses may have a ``repr`` of their own: numpy writes ``np.float64(1.5)``.
         return int.__repr__(int(value))
     if isinstance(value, float | Decimal):
         return _number(value)

@@ -6,6 +6,7 @@ from eventlake.errors import InvalidInputError
 
 _INT64 = 1 << 63
 
+# ``str.lower`` would join names that DuckDB keeps apart, such as É and é.
 _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 

@@ -45,6 +45,7 @@ class CommitDocument(Document):
     commit_id: Uuid
     fence: VersionNumber | None
     format: FormatNumber
+    # A frontier has at most one subtree per level of a tree with less than 2^64 leaves.
     frontier: Annotated[tuple[Sha256, ...], Meta(max_length=64)]
     kind: Kind
     origin: Origin
@@ -58,6 +59,8 @@ class CommitDocument(Document):
     stop: Sequence
     tiers: tuple[TierDocument, ...]
     version: VersionNumber
+    # Members with a default were added later, or are rare. They are omitted if they equal it, so
+    # that a commit without them has the bytes that it always had.
     deliveries: tuple[DeliveryDocument, ...] = ()
     clock: Instant | None = None
 
@@ -135,6 +138,7 @@ class Commit:
             "tiers": [tier.document() for tier in self.tiers],
             "version": self.version,
         }
+        # Decoding accepts only the bytes in which defaults are omitted.
         if self.deliveries:
             document["deliveries"] = [delivery.document() for delivery in self.deliveries]
         return document if self.clock is None else document | {"clock": self.clock}
@@ -183,6 +187,7 @@ class Commit:
 
     def disagreement(self) -> str | None:
         """A contradiction between members of the commit; None if there is none."""
+        # Every version keeps these rules. A forged commit can have valid hashes and break one.
         if bool(self.segments) is not (self.kind in {"append", "compact"}):
             return f"a {self.kind} commit with {len(self.segments)} segments"
         if (self.prev is None) is not (self.version == 0) or (
@@ -213,6 +218,7 @@ class Commit:
                     f"found one of [{one.start}, {one.stop})"
                 )
             name, position = one.position.producer, one.position.position
+            # A group commit may hold several batches of a producer; its positions are consecutive.
             if positions.setdefault(name, position) != position:
                 return f"expected position {positions[name]} of {name}, found {position}"
             done, positions[name] = one.stop, position + 1
@@ -228,6 +234,8 @@ class Commit:
         for tier in self.tiers:
             if tier.start != folded or tier.stop <= tier.start:
                 return f"expected a tier from commit {folded}, found [{tier.start}, {tier.stop})"
+            # Cells in a key file count from its own start: another start would point to other
+            # commits.
             if tier.keys.start != tier.start:
                 return (
                     f"expected keys from commit {tier.start} on for a tier, "
@@ -247,6 +255,7 @@ class Commit:
         return None
 
     def _disagreement_of_segments(self) -> str | None:
+        # A compaction may replace some segments only, so its segments may have gaps between them.
         position = self.start if self.kind == "append" else 0
         for segment in self.segments:
             if (

@@ -30,6 +30,8 @@ LEVELS: tuple[str, ...] = get_args(Level)
 UNCHECKED = "declared, unchecked"
 ALLOW_LIST = "allow-list"
 CONSTRUCTION = "by construction"
+# Sums of floats differ between runs on two threads and, on one thread, under another memory limit.
+# A recipe from a stranger cannot name other settings: they reach the engine's configuration.
 SETTINGS: dict[str, dict[str, str | int | bool]] = {
     "features": {},
     "python": {"engine": "in-memory"},
@@ -238,6 +240,7 @@ class Recipe:
                 f"found {self.engine!r}"
             )
         settings = SETTINGS[self.kind]
+        # Compared as JSON, because ``True == 1`` in Python, and ``threads`` is never ``true``.
         if canonical_json(self.settings) not in {b"{}", canonical_json(settings)}:
             yield (
                 f"expected settings of a {self.kind} recipe as {settings} or none, "

@@ -14,6 +14,7 @@ def check_format(document: Mapping[str, Any], where: str, supported: int) -> Non
         CorruptionError: There is no format number.
     """
     found = document.get("format")
+    # ``isinstance`` would accept ``true``.
     if type(found) is not int or found < 0:
         message = f"{where}: expected a format number, found {found!r}"
         raise CorruptionError(message, "is this a file of eventlake?", path=where)

@@ -17,7 +17,6 @@ from eventlake.core.documents.stored import Base64, Document, Positive, Sha256, 
 COMMIT_WEIGHT = 16
 """The weight of a commit in a tier; an event weighs 1."""
 
-
 KEY_BYTES = 8
 _Keys = Annotated[int, Meta(ge=0, le=1 << 40)]
 _Shift = Annotated[int, Meta(ge=0, le=31)]

@@ -23,7 +23,6 @@ StoredColumn = Literal[
 ]  # fmt: skip
 """Every column that a segment may have; see ``core.attributes``."""
 
-
 COLUMNS = frozenset(get_args(StoredColumn))
 
 
@@ -31,7 +30,9 @@ class SegmentDocument(Document):
     """A segment as stored in a commit; ``Segment`` documents the members."""
 
     bytes: Positive
+    # At least id, source and type.
     columns: Annotated[tuple[StoredColumn, ...], Meta(min_length=3)]
+    # At most two subtrees for each of the 62 levels below ``MAX_SEQUENCE``.
     range: Annotated[tuple[Sha256, ...], Meta(min_length=1, max_length=128)]
     recorded_at: tuple[Instant, Instant] | None
     sha256: Sha256
@@ -123,13 +124,15 @@ class Segment:
                 f"expected columns of {where} with id, source and type, each once, "
                 f"found {', '.join(self.columns)}"
             )
+        # Readers skip segments by these counts and bounds, so they must be possible at least.
+        # Whether they are true is known once the events are read.
         if sum(count for _, count in self.types) != self.rows:
             return f"event types of {where} do not add up to its rows"
-        if not (
-            self.undated == self.rows
-            if self.time is None
-            else self.undated < self.rows and self.time[0] <= self.time[1]
-        ):
+        if self.time is None:
+            times_agree = self.undated == self.rows
+        else:
+            times_agree = self.undated < self.rows and self.time[0] <= self.time[1]
+        if not times_agree:
             return (
                 f"expected times of {where} for all but {self.undated} of its rows, "
                 f"found {self.time}"

@@ -34,6 +34,7 @@ _WORDS: dict[str, str] = {}
 
 def spelled(pattern: str, words: str) -> Meta:
     """A constraint that a whole text matches a pattern, with a description for errors."""
+    # msgspec searches for the pattern, and ``$`` would accept a line feed at the end.
     whole = rf"\A(?:{pattern})\Z"
     _WORDS[whole] = words
     return Meta(pattern=whole)
@@ -60,6 +61,7 @@ Column = Annotated[str, spelled(r"[^\x00]{1,4096}", "1 to 4096 characters withou
 SourceFile = Annotated[
     str,
     spelled(
+        # No part of the path is empty, ``.`` or ``..``.
         r"(?!.*(?:\A|/)\.{0,2}(?:/|\Z))[A-Za-z0-9_][A-Za-z0-9_./-]{0,999}",
         "a file below its folder, of letters, digits, _ - . /",
     ),
@@ -76,6 +78,7 @@ VersionNumber = Annotated[int, Meta(ge=0, le=MAX_VERSION)]
 FormatNumber = Literal[1]
 
 
+# An unknown member is an error: a reader that ignores it could hand another one to an engine.
 class Document(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A stored document, or an object within one, with exact types."""
 
@@ -98,6 +101,7 @@ D = TypeVar("D", bound=Document)
 Error = Callable[[str], EventlakeError]
 """Makes an error from a description of the problem."""
 
+# Texts match first, so brackets inside them do not count; one that is cut reaches to the end.
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]+|[\]}]+', re.DOTALL)
 
 
@@ -116,6 +120,7 @@ def _too_large(data: bytes, bounds: Bounds) -> str | None:
 
 
 def _too_deep(data: bytes, bounds: Bounds) -> str | None:
+    # Nothing nests deeper than it has opening brackets, so most documents need no walk.
     if data.count(b"[") + data.count(b"{") <= bounds.depth:
         return None
     depth = 0
@@ -183,10 +188,13 @@ def unsealed(
     document, problem = _read(data, model, bounds)
     if document is not None and _is_sealed(data, document):
         return document
+    # The document is refused. What follows only finds the reason, and parses plain JSON, whose
+    # depth no type limits.
     if larger := check_bounds(data, bounds):
         raise damaged(where, noun, larger)
     plain = unseal(data, where)
     if "format" in model.__struct_fields__ or "format" in plain:
+        # A newer format may have members that do not decode, so it is named before they are.
         check_format(plain, where, FORMAT)
     if newer is not None:
         newer(plain)
@@ -210,6 +218,8 @@ def _read(data: bytes, model: type[D], bounds: Bounds) -> tuple[D | None, str]:
 def _is_sealed(data: bytes, document: Document) -> bool:
     """Whether these are the bytes that ``seal`` writes for the document."""
     member = b'"%s":"%s"' % (CHECKSUM.encode(), getattr(document, CHECKSUM).encode())
+    # Comparing all bytes finds damage, repeated members and other spellings at once, and costs less
+    # than parsing a second time.
     parts = data.split(member)
     if len(parts) != 2 or _ENCODER.encode(document) != data:  # noqa: PLR2004 - before and after it
         return False
@@ -295,14 +305,11 @@ def explained(error: Exception, document: Any) -> str:
         return f"expected JSON, found something else ({error})"
     match = _AT.fullmatch(str(error))
     what, path = (match["what"], match["path"]) if match else (str(error), "")
+    is_name = match is not None and bool(match["key"])
     place = path.removeprefix(".")
-    member = (
-        f" as a name in {place or 'the document'}"
-        if match and match["key"]
-        else f" at {place}"
-        if place
-        else ""
-    )
+    member = f" at {place}" if place else ""
+    if is_name:
+        member = f" as a name in {place or 'the document'}"
     if what.startswith("Object contains unknown field"):
         unknown = what.removeprefix("Object contains unknown field ")
         return f"expected no member {unknown}{member}, found one"
@@ -316,11 +323,9 @@ def explained(error: Exception, document: Any) -> str:
     ).replace("`str` ", "")
     if expected.startswith("Invalid"):
         expected = "a value that this version knows"
-    name = (
-        _wrong_name(document, path, _unquoted(pattern[1]))
-        if match and match["key"] and pattern
-        else None
-    )
+    name = None
+    if is_name and pattern:
+        name = _wrong_name(document, path, _unquoted(pattern[1]))
     found = name or _describe(document, path, got)
     return f"expected {expected.replace('`', '')}{member}, found {found}"
 
@@ -328,12 +333,10 @@ def explained(error: Exception, document: Any) -> str:
 def _wrong_name(document: Any, path: str, pattern: str) -> str | None:
     """The first name of an object that does not match a pattern; None if it is unavailable."""
     found = _at(document, path)
-    names = (
-        [name for name in found if re.search(pattern, name) is None]
-        if isinstance(found, dict)
-        else []
-    )
-    return _cut(repr(names[0])) if names else None
+    if not isinstance(found, dict):
+        return None
+    wrong = next((name for name in found if re.search(pattern, name) is None), None)
+    return None if wrong is None else _cut(repr(wrong))
 
 
 def _unquoted(text: str) -> str:
@@ -346,11 +349,11 @@ def _at(document: Any, path: str) -> Any:
         document = _parsed(document)
     while path:
         step = _STEP.match(path)
-        try:
-            document = document[step[1] if step[1] is not None else int(step[2])] if step else None
-        except (KeyError, IndexError, TypeError):
-            return None
         if step is None:
+            return None
+        try:
+            document = document[step[1] if step[1] is not None else int(step[2])]
+        except (KeyError, IndexError, TypeError):
             return None
         path = path[step.end() :]
     return document

@@ -11,6 +11,7 @@ from typing import Any
 from eventlake.errors import CorruptionError
 
 CHECKSUM = "checksum"
+# ``json.dumps`` creates a new encoder at each call with such options.
 _ENCODER = json.JSONEncoder(
     ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
 )
@@ -22,6 +23,7 @@ def canonical_json(value: Any) -> bytes:
     Raises:
         TypeError: The value contains a float, or anything else that is not JSON.
     """
+    # A double has several spellings, and its shortest one depends on the library.
     _refuse_floats(value)
     return _ENCODER.encode(value).encode()
 
@@ -55,6 +57,8 @@ def seal(document: Mapping[str, Any]) -> bytes:
 
 def _sealed(document: Mapping[str, Any]) -> tuple[bytes, str]:
     """The sealed bytes and the checksum; each member is encoded only once."""
+    # The checksum is a member among the others by its name. The members before and after it are the
+    # same bytes in what is hashed and in what is stored.
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
     for key, value in document.items():
@@ -88,6 +92,7 @@ def unseal(data: bytes, where: str) -> dict[str, Any]:
         ) from error
     if checksum != expected:
         raise _corrupt(where, f"expected checksum {expected}, found {checksum}")
+    # The checksum covers the content: a repeated key or another spelling would pass it.
     if sealed != data:
         raise _corrupt(
             where, "expected the canonical spelling, found another one of the same content"

@@ -8,6 +8,7 @@ from typing import Self
 
 from eventlake.errors import InvalidInputError
 
+# No leading zeros: a checkpoint has one spelling.
 _FORM = re.compile(
     r"(?P<origin>[^\s+\x00-\x1f\x7f]{1,200}) "
     r"(?P<watermark>0|[1-9][0-9]{0,17})@(?P<root>[0-9a-f]{64})"
@@ -73,6 +74,7 @@ class Checkpoint:
         try:
             digest = base64.b64decode(root, validate=True).hex()
         except binascii.Error:
+            # ``parse`` refuses it, and its message shows the text.
             digest = "not base64"
         return cls.parse(f"{origin} {size}@{digest}")
 

@@ -32,6 +32,9 @@ def event_bytes(event: Mapping[str, str | int | None]) -> bytes:
             message = f"expected {name} as {expected}, found {value!r}"
             raise InvalidInputError(message)
         text = str(value).encode()
+        # The hash stands for the payload, so that the tree can be checked without it.
         content = hashlib.sha256(text).hexdigest().encode() if name == "data" else text
+        # Lengths keep two events from having the same bytes, whatever characters their values
+        # contain.
         pieces.append(b"%s=%d:%s," % (name.encode(), len(content), content))
     return b"".join(pieces)

@@ -18,6 +18,8 @@ EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 def leaf_hash(event_bytes: bytes) -> bytes:
     """SHA-256(0x00 ‖ event bytes)."""
+    # The first byte separates leaves from nodes: without it, the two hashes below a node would be
+    # the content of a leaf with the same hash.
     return hashlib.sha256(b"\x00" + event_bytes).digest()
 
 
@@ -31,6 +33,7 @@ def aligned_levels(start: int, stop: int) -> list[int]:
     levels = []
     position = start
     while position < stop:
+        # Position 0 is aligned to every level, so only the length limits the first subtree.
         aligned = (position & -position).bit_length() - 1 if position else stop.bit_length()
         level = min(aligned, (stop - position).bit_length() - 1)
         levels.append(level)
@@ -42,6 +45,9 @@ def subtrees(start: int, stop: int) -> int:
     """The number of subtrees of a compact range, which is the number of ``aligned_levels``."""
     if not start:
         return stop.bit_count()
+    # In closed form, because every segment of every commit is checked. Below the highest bit in
+    # which ``start - 1`` and ``stop`` differ, each 0 of the first and each 1 of the second is a
+    # subtree.
     mask = (1 << ((start - 1) ^ stop).bit_length() - 1) - 1 if start < stop else 0
     return (~(start - 1) & mask).bit_count() + (stop & mask).bit_count()
 
@@ -73,6 +79,8 @@ class CompactRange:
         right: list[bytes] = []
         first, level = start, list(leaves)
         while level:
+            # The first node is a right child, whose sibling is outside the range: it is a root of
+            # its own.
             if first & 1:
                 left.append(level.pop(0))
                 first += 1
@@ -99,6 +107,7 @@ class CompactRange:
         for level, node in zip(levels, self.nodes + right.nodes, strict=True):
             stack.append((position, level, node))
             position += 1 << level
+            # Two neighbours of one level merge if the left one is a left child.
             while (
                 len(stack) > 1
                 and stack[-1][1] == stack[-2][1]
@@ -116,7 +125,7 @@ class CompactRange:
             ValueError: The range is not aligned like a tree of its size (``[0, N)`` always is).
         """
         if self.start & ((1 << max(len(self) - 1, 0).bit_length()) - 1):
-            message = f"[{self.start}, {self.stop}) is no subtree of a history"
+            message = f"[{self.start}, {self.stop}) is not a subtree of a history"
             raise ValueError(message)
         if not self.nodes:
             return EMPTY_ROOT

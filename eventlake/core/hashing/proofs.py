@@ -97,6 +97,7 @@ class InclusionProof:
         if not 0 <= first <= last:
             return False
         for node in self.path:
+            # The path is longer than the tree is deep.
             if last == 0:
                 return False
             if first & 1 or first == last:
@@ -123,6 +124,7 @@ class InclusionProof:
         head, _, note = text.partition("\n\n")
         lines = [line for line in head.split("\n") if not line.startswith("extra ")]
         index = lines[1].removeprefix("index ") if len(lines) > 1 else ""
+        # ``isdigit`` alone accepts ``²``, which ``int`` does not.
         if lines[0] != TLOG_PROOF or not (index.isascii() and index.isdigit()):
             message = (
                 f"expected a proof that begins with {TLOG_PROOF!r} and 'index N', found {lines[:2]}"
@@ -148,6 +150,7 @@ class ConsistencyProof:
     def holds(self) -> bool:
         """Whether the path is valid: RFC 9162, section 2.1.4.2."""
         old, new = self.old, self.new
+        # The tree does not cover the origin, so the path says nothing about it.
         if old.origin != new.origin or old.watermark > new.watermark:
             return False
         if old.watermark == new.watermark:
