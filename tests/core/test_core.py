@@ -311,7 +311,7 @@ def test_ranges_that_do_not_meet_are_not_merged():
 
 def test_a_range_that_is_no_subtree_has_no_root():
     nodes = tuple(bytes([number]) * 32 for number in range(3))
-    with pytest.raises(ValueError, match="no subtree"):
+    with pytest.raises(ValueError, match="not a subtree"):
         CompactRange(1, 4, nodes[:2]).root()
     assert CompactRange(2, 4, nodes[:1]).root() == nodes[0]
 
