@@ -14,7 +14,7 @@ import types
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import wraps
+from functools import cache, wraps
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -92,11 +92,7 @@ def check_imports(sources: Mapping[str, str]) -> None:
             message = f"{file} cannot be loaded: {type(error).__name__}: {error}"
             raise InvalidProjectionError(message, file=file) from error
         for top in sorted(_imported(tree)):
-            if (
-                not _is_installed(top)
-                and f"{top}.py" not in sources
-                and not any(name.startswith(f"{top}/") for name in sources)
-            ):
+            if not _is_declared(top, sources) and not _is_installed(top):
                 message = f"{file} imports {top!r}, which is neither installed nor declared"
                 raise InvalidProjectionError(
                     message,
@@ -119,14 +115,25 @@ def _imported(tree: ast.AST) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
+def _is_declared(top: str, sources: Mapping[str, str]) -> bool:
+    return f"{top}.py" in sources or any(name.startswith(f"{top}/") for name in sources)
+
+
 def _is_installed(module: str) -> bool:
     """Whether a module belongs to Python, to an installed package, or to eventlake."""
     top = module.partition(".")[0]
-    return (
-        top in sys.stdlib_module_names
-        or top == __name__.partition(".")[0]
-        or top in packages_distributions()
-    )
+    if top in sys.stdlib_module_names or top == __name__.partition(".")[0]:
+        return True
+    if top not in _installed():
+        # A notebook may install a package after its first projection.
+        _installed.cache_clear()
+    return top in _installed()
+
+
+@cache
+def _installed() -> frozenset[str]:
+    # Reading the metadata of every installed package takes some 0.3 s.
+    return frozenset(packages_distributions())
 
 
 def _notebook_source(function: types.FunctionType) -> str:

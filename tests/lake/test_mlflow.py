@@ -1,5 +1,6 @@
 """MLflow stores which dataset a run was trained on, and finds it again."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -10,12 +11,20 @@ import eventlake as el
 from eventlake.errors import InvalidInputError
 from tests.support.feature_fixtures import FEATURES, SPINE, filled
 
-mlflow = pytest.importorskip("mlflow")
-import eventlake.mlflow as ours  # noqa: E402 - only where it is there
+
+@pytest.fixture(scope="module")
+def mlflow():
+    # Imported late: it takes seconds, and every process that collects tests would wait.
+    return pytest.importorskip("mlflow")
+
+
+@pytest.fixture(scope="module")
+def ours(mlflow):
+    return importlib.import_module("eventlake.mlflow")
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(tmp_path, monkeypatch, mlflow):
     """Logs datasets in a run, and gives what was stored of them."""
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     mlflow.set_tracking_uri((tmp_path / "runs").as_uri())
@@ -31,7 +40,7 @@ def run(tmp_path, monkeypatch):
     mlflow.set_tracking_uri(None)
 
 
-def test_a_run_names_the_content_hash_and_leads_back_to_the_rows(tmp_path, run):
+def test_a_run_names_the_content_hash_and_leads_back_to_the_rows(tmp_path, run, ours, mlflow):
     lake = filled(el.create(tmp_path / "lake", "tests.eventlake/mlflow"))
     made = lake.build(FEATURES, spine=SPINE)
     (stored,) = run(ours.dataset(made))
@@ -55,7 +64,7 @@ def test_a_run_names_the_content_hash_and_leads_back_to_the_rows(tmp_path, run):
     assert found.polars().equals(made.polars())
 
 
-def test_other_rows_have_another_digest_and_the_name_may_be_chosen(tmp_path, run):
+def test_other_rows_have_another_digest_and_the_name_may_be_chosen(tmp_path, run, ours):
     lake = filled(el.create(tmp_path / "lake", "tests.eventlake/mlflow"))
     one, other = lake.build(FEATURES, spine=SPINE), lake.build(FEATURES, spine=SPINE.head(2))
     stored = run(ours.dataset(one, "before"), ours.dataset(other))
@@ -66,7 +75,7 @@ def test_other_rows_have_another_digest_and_the_name_may_be_chosen(tmp_path, run
     assert one.content_hash != other.content_hash
 
 
-def test_what_is_no_dataset_is_refused():
+def test_what_is_no_dataset_is_refused(ours):
     with pytest.raises(InvalidInputError, match="expected a dataset"):
         ours.dataset("risk")
 
