@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import pyarrow as pa
 
 from eventlake.core.documents.dataset import Parameter
 from eventlake.database import UNLIMITED, Limits
+from eventlake.features.planned.plan import Plan, compiled
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.sql.duckdb_views import EntityFilter
 from eventlake.projections.projection import Projection
@@ -35,7 +37,7 @@ class Query:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, for the cached property
 class Computation:
     """A projection, and everything that it is run over.
 
@@ -58,6 +60,15 @@ class Computation:
         text = self.projection.sources[self.projection.entry]
         parameters = self.projection.parameters
         return Query(self.projection.name, text, self.history, self.spine, parameters)
+
+    @cached_property
+    def feature_plan(self) -> Plan:
+        """The declared features, compiled against the schemas of the history.
+
+        Raises:
+            InvalidProjectionError: A field is missing or has an unsupported type.
+        """
+        return compiled(self.projection.feature_set, self.history.catalogue)
 
 
 @dataclass(frozen=True, slots=True)

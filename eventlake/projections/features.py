@@ -12,27 +12,12 @@ from eventlake.core.sql import alike_in_sql
 from eventlake.errors import InvalidInputError, InvalidProjectionError
 from eventlake.features.feature_set import FeatureSet
 from eventlake.features.look_up import COMPILER, ENGINES, check_spine, hindsight, rows
-from eventlake.features.planned.plan import Plan, compiled
 from eventlake.features.spines.unmatched import unmatched
 from eventlake.history.sql.duckdb_views import ENTITY
 from eventlake.projections.computation import Computation, EntityColumns, RunOptions
 from eventlake.projections.kind import Kind
 from eventlake.projections.projection import Projection
 from eventlake.projections.rows import PreparedRun
-
-
-def feature_set(projection: Projection) -> FeatureSet:
-    """Parse the declared features of a projection of this kind."""
-    return FeatureSet.from_text(projection.name, projection.sources[projection.entry])
-
-
-def feature_plan(computation: Computation) -> Plan:
-    """Compile the declared features against the schemas of the history.
-
-    Raises:
-        InvalidProjectionError: A field is missing or has an unsupported type.
-    """
-    return compiled(feature_set(computation.projection), computation.history.catalogue)
 
 
 class FeatureProjections(Kind):
@@ -49,7 +34,7 @@ class FeatureProjections(Kind):
 
     def features(self, projection: Projection) -> FeatureSet | None:
         """See ``Kind.features``."""
-        return feature_set(projection)
+        return projection.feature_set
 
     def engine(self, projection: Projection) -> str:
         """See ``Kind.engine``. Not the engine's name, for the rows are the same on both."""
@@ -74,7 +59,7 @@ class FeatureProjections(Kind):
         """See ``Kind.check_spine``."""
         if computation.spine is None:
             return
-        columns = feature_set(computation.projection).columns
+        columns = computation.projection.feature_set.columns
         if alike := alike_in_sql([*computation.spine.column_names, *columns]):
             what = f"the spine's column {alike[0]} and the feature {alike[1]}"
             name = computation.projection.name
@@ -83,19 +68,19 @@ class FeatureProjections(Kind):
 
     def spine_known(self, projection: Projection) -> str:
         """See ``Kind.spine_known``."""
-        return feature_set(projection).known
+        return projection.feature_set.known
 
     def prepare(self, computation: Computation, options: RunOptions) -> PreparedRun:
         """See ``Kind.prepare``. To shuffle rows is to use the other engine."""
         projection, history, spine = computation.projection, computation.history, computation.spine
         if spine is None:
             message = f"feature set {projection.name} needs a spine"
-            features = feature_set(projection)
+            features = projection.feature_set
             columns = f"{{{features.spine_entity!r}: […], {features.cutoff!r}: […]}}"
             events = f"spine=el.spine.on({features.aggregates()[0].event_type!r})"
             hint = f"pass spine=pl.DataFrame({columns}), or {events}."
             raise InvalidProjectionError(message, hint)
-        plan = feature_plan(computation)
+        plan = computation.feature_plan
         if options.only is None:
             check_spine(plan, history, spine)
         else:
@@ -123,11 +108,11 @@ class FeatureProjections(Kind):
         """See ``Kind.unmatched``."""
         if not rows.num_rows:
             return {}
-        return unmatched(feature_plan(computation), computation.history, rows)
+        return unmatched(computation.feature_plan, computation.history, rows)
 
     def hindsight(self, computation: Computation) -> Mapping[str, int]:
         """See ``Kind.hindsight``."""
-        plan = feature_plan(computation)
+        plan = computation.feature_plan
         if plan.known_at_cutoff or computation.spine is None:
             return {}
         return hindsight(plan, computation.history, computation.spine)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -22,7 +23,7 @@ FEATURES_FILE = "features.json"
 
 
 @verbs
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, for the cached property
 class Projection:
     """A definition that turns events into rows.
 
@@ -181,6 +182,18 @@ class Projection:
             by=by,
             spine_by=spine_by,
         )
+
+    @cached_property
+    def feature_set(self) -> FeatureSet:
+        """The features that a projection of this kind declares.
+
+        They are parsed from the archived text, even if the caller passed a feature set, so that a
+        build reads exactly what a reproduction reads later.
+
+        Raises:
+            InvalidProjectionError: The text is not a feature set.
+        """
+        return FeatureSet.from_text(self.name, self.sources[self.entry])
 
     @property
     def spine_entity(self) -> str:

@@ -15,10 +15,11 @@ from eventlake.datasets.building.given_spine import given_spine
 from eventlake.errors import InvalidInputError, InvalidProjectionError, NotFoundError
 from eventlake.features import look_up as features_run
 from eventlake.features.engine_cache import ENGINE_CACHE
+from eventlake.features.feature_set import FeatureSet
 from eventlake.features.on_duckdb import database as duckdb_tables
 from eventlake.features.on_duckdb import parts as duckdb_parts
 from eventlake.features.on_polars import parts as polars_parts
-from eventlake.features.planned.plan import compiled
+from eventlake.features.planned.plan import _Compiler, compiled
 from eventlake.storage import MemoryStorage
 from tests.support.feature_fixtures import (
     BEGIN,
@@ -108,6 +109,30 @@ def test_a_feature_set_is_reproduced_without_trust_and_after_later_events(lake):
     assert lake.build(seen, spine=SPINE).polars()["payment_count_30d"].to_list() == [5, 0, 7]
     late = SPINE.with_columns(cutoff=instants(4, 9, 20))
     assert lake.build(FEATURES, spine=late).polars()["payment_count_30d"].to_list() == [4, 0, 8]
+
+
+@pytest.mark.parametrize("known", ["cutoff", "watermark"])
+def test_a_build_parses_and_compiles_its_features_once(lake, known, monkeypatch):
+    features, calls = replace(FEATURES, known=known), []
+
+    def counted(function):
+        def call(*arguments):
+            calls.append(function.__name__)
+            return function(*arguments)
+
+        return call
+
+    parse = counted(FeatureSet.from_text.__func__)
+    monkeypatch.setattr(FeatureSet, "from_text", classmethod(parse))
+    monkeypatch.setattr(_Compiler, "compiled", counted(_Compiler.compiled))
+    built = lake.build(features, spine=SPINE)
+    assert sorted(calls) == ["compiled", "from_text"]
+    calls.clear()
+    lake.append([event(7, day=8, subject="/loan/2", amount=99.5)])
+    again = lake.build(features, spine=SPINE)
+    assert again.manifest_hash != built.manifest_hash
+    assert again.provenance["derived_from"] == built.manifest_hash
+    assert sorted(calls) == ["compiled", "from_text"]
 
 
 def test_a_feature_set_says_everything_in_the_source_that_is_archived(lake):

@@ -16,7 +16,6 @@ from eventlake.errors import InvalidInputError
 from eventlake.features.look_up import ENGINES, rows
 from eventlake.history.sql.duckdb_views import EntityFilter
 from eventlake.projections.computation import Computation, RunOptions
-from eventlake.projections.features import feature_plan
 from eventlake.projections.kinds import kind_of, prepare
 from eventlake.projections.on_duckdb.by_entity import bucketed, in_bucket
 from eventlake.projections.rows import finish
@@ -68,7 +67,7 @@ def test_what_is_taken_over_is_what_is_looked_up(known, events, question, data):
 
     def made(at, spine):
         computation = Computation(projection, at, spine)
-        looked_up = rows(feature_plan(computation), at, spine, projection.engine)
+        looked_up = rows(computation.feature_plan, at, spine, projection.engine)
         return finish(computation, looked_up)
 
     try:

@@ -23,9 +23,6 @@ from eventlake.datasets.store.recorded import (
 )
 from eventlake.errors import InvalidInputError
 from eventlake.features.declared.declared_set import KNOWN
-from eventlake.features.feature_set import FeatureSet
-from eventlake.features.look_up import hindsight
-from eventlake.features.planned.plan import compiled
 from eventlake.history.pinned import PinnedHistory
 from eventlake.progress import task
 from eventlake.projections.computation import Computation
@@ -214,7 +211,7 @@ def _checked(
         )
         none = _no_leaks(stored, projection.key)
         leaks = pl.concat([leaks, _by_key(found, none, projection.key)])
-    seen = _hindsight(archive.provenance(), features, history, spine)
+    seen = _spine_hindsight(archive.provenance()) | dict(kind.hindsight(computation))
     kept = {
         "spine_row",
         cutoff,
@@ -268,18 +265,10 @@ def _by_key(found: pl.DataFrame, none: pl.DataFrame, key: tuple[str, ...]) -> pl
     return found.select(*named, *renamed).cast(none.schema)
 
 
-def _hindsight(
-    provenance: dict[str, Any], features: FeatureSet | None, history: PinnedHistory, spine: pa.Table
-) -> dict[str, int]:
-    """Declared hindsight, by the names of the provenance."""
+def _spine_hindsight(provenance: dict[str, Any]) -> dict[str, int]:
+    """The hindsight of an event spine, by the names of the provenance."""
     names = ("spine_hindsight_rows", "spine_late_rows")
-    found: dict[str, int] = {name: int(provenance[name]) for name in names if name in provenance}
-    seen = features is not None and features.known == "watermark"
-    return found | (
-        hindsight(compiled(features, history.catalogue), history, spine)
-        if seen and features
-        else {}
-    )
+    return {name: int(provenance[name]) for name in names if name in provenance}
 
 
 def _row_identity(dataset: str, projection: Projection, spine: pl.DataFrame) -> list[str]:

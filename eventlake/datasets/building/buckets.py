@@ -8,7 +8,7 @@ import json
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
 import pyarrow as pa
@@ -315,17 +315,19 @@ class _TaskRunner:
     def __init__(self, storage: Storage, trust: Trust) -> None:
         self._storage = storage
         self._trust = trust
-        self._known: dict[tuple[str, str], tuple[Snapshot, pa.Table | None, pa.Table]] = {}
+        self._known: dict[tuple[str, str], tuple[Snapshot, Computation, pa.Table]] = {}
 
     def do(self, task: Task) -> None:
         """Compute and store the rows of a task's bucket."""
-        snapshot, spine, chosen = self._shared(task)
+        snapshot, shared, chosen = self._shared(task)
         only = EntityFilter(task.by, task.spine_by, in_bucket(chosen, task.bucket))
         options = RunOptions(only=only, settings=duckdb_runner.SETTINGS)
-        projection = task.projection()
 
         def computed(history: PinnedHistory) -> pa.Table:
-            return prepare(Computation(projection, history, spine), options).rows()
+            # The snapshot takes another history if segments of its own were collected.
+            same = history is shared.history
+            computation = shared if same else replace(shared, history=history)
+            return prepare(computation, options).rows()
 
         rows = snapshot.read(computed)
         data = frames.encode(normalise(rows))
@@ -336,8 +338,8 @@ class _TaskRunner:
         with suppress(ObjectExistsError):
             self._storage.create(path, data)
 
-    def _shared(self, task: Task) -> tuple[Snapshot, pa.Table | None, pa.Table]:
-        """The snapshot, the spine, and the bucket of each entity."""
+    def _shared(self, task: Task) -> tuple[Snapshot, Computation, pa.Table]:
+        """The snapshot, the computation over all entities, and the bucket of each entity."""
         known = self._known.get((task.recipe_hash, task.build_id))
         if known is None:
             history = resolve(
@@ -347,12 +349,13 @@ class _TaskRunner:
             path = layout.spine_path(task.recipe_hash, task.build_id)
             spine = None if task.spine is None else self._spine(task, path)
             projection = task.projection()
-            found = snapshot.read(
-                lambda history: kind_of(projection).entities(
-                    Computation(projection, history, spine)
-                )
-            )
-            known = (snapshot, spine, bucketed(found, task.buckets))
+
+            def read(history: PinnedHistory) -> tuple[Computation, pa.Table]:
+                computation = Computation(projection, history, spine)
+                return computation, kind_of(projection).entities(computation)
+
+            computation, entities = snapshot.read(read)
+            known = (snapshot, computation, bucketed(entities, task.buckets))
             # Only the last build is kept: a worker serves one build at a time.
             self._known = {(task.recipe_hash, task.build_id): known}
         return known

@@ -9,7 +9,6 @@ from eventlake.features.planned.sources import doubtful
 from eventlake.features.stale_entities import changed
 from eventlake.history.pinned import PinnedHistory
 from eventlake.projections.computation import Computation
-from eventlake.projections.features import feature_plan
 from eventlake.projections.rows import finish
 
 _PLACE, _STALE = "eventlake place", "eventlake stale"
@@ -32,7 +31,7 @@ def reuse_rows(
     """
     history, spine, engine = computation.history, computation.spine, computation.projection.engine
     assert spine is not None  # noqa: S101 - declared features have one
-    plan = feature_plan(computation)
+    plan = computation.feature_plan
     names, ends = list(plan.features.columns), [plan.features.spine_entity, plan.features.cutoff]
     if any(
         name not in old.column_names or old.schema.field(name).type != spine.schema.field(name).type
