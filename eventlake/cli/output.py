@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -51,18 +51,8 @@ def draw(card: Card, console: Console = out) -> None:
     width = max((len(label) for label, _ in card.facts), default=0)
     for label, value in card.facts:
         console.print(Text.assemble((f"  {label.ljust(width)}  ", "dim"), value))
-    if card.rows:
-        widths = [max(map(len, column)) for column in zip(card.header, *card.rows, strict=True)]
-        console.print(Text(_aligned(card.header, widths), style="dim"))
-        for row in card.rows:
-            console.print(Text(_aligned(row, widths)))
-
-
-def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return (
-        "  "
-        + "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
-    )
+    for number, line in enumerate(card.table.lines()):
+        console.print(Text(line, style="" if number else "dim"))
 
 
 def report(error: EventlakeError, *, as_json: bool) -> int:

@@ -1,7 +1,8 @@
-"""What to show of a thing, as plain data; the faces (CLI, notebook) draw it."""
+"""The facts that are shown about a thing, as plain data; the CLI and notebooks draw them."""
 
 from dataclasses import dataclass
 
+from eventlake.core.table import Table
 from eventlake.visible import one_line, safe
 
 
@@ -39,3 +40,8 @@ class Card:
         object.__setattr__(
             self, "rows", tuple(tuple(one_line(cell) for cell in row) for row in self.rows)
         )
+
+    @property
+    def table(self) -> Table:
+        """The table below the facts."""
+        return Table(self.header, self.rows)

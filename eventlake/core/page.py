@@ -1,9 +1,10 @@
 """A page of titled sections, as text and as a self-contained HTML file."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from eventlake.core.table import Table
 from eventlake.visible import escaped, one_line, redacted, safe
 
 _STYLE = """
@@ -48,9 +49,18 @@ class Section:
     patch: str = ""
     data: bool = False
 
-    def cells(self) -> tuple[tuple[str, ...], ...]:
-        """The rows, redacted unless they are data; the caller escapes them."""
-        return self.rows if self.data else tuple(tuple(map(redacted, row)) for row in self.rows)
+    def table(self, *, keep: str = "") -> Table:
+        """The table of the section, its text redacted and escaped.
+
+        Args:
+            keep: Unprintable characters to keep, such as line breaks.
+        """
+
+        def text(cell: str) -> str:
+            return escaped(cell if self.data else redacted(cell), keep=keep)
+
+        header = tuple(escaped(redacted(name), keep=keep) for name in self.header)
+        return Table(header, tuple(tuple(map(text, row)) for row in self.rows))
 
 
 def as_text(title: str, sections: Sequence[Section]) -> str:
@@ -61,7 +71,7 @@ def as_text(title: str, sections: Sequence[Section]) -> str:
             "",
             one_line(section.title),
             *(f"  {one_line(line)}" for line in section.lines),
-            *_table(section),
+            *section.table().lines(),
         ]
         parts += [f"  {safe(line)}" for line in _lines(section.patch)]
     return "\n".join(parts) + "\n"
@@ -69,21 +79,6 @@ def as_text(title: str, sections: Sequence[Section]) -> str:
 
 def _lines(patch: str) -> list[str]:
     return patch.removesuffix("\n").split("\n") if patch else []
-
-
-def _table(section: Section) -> Iterator[str]:
-    if not section.rows:
-        return
-    table = [
-        tuple(map(one_line, section.header)),
-        *(tuple(escaped(cell, keep="") for cell in row) for row in section.cells()),
-    ]
-    widths = [max(len(row[column]) for row in table) for column in range(len(section.header))]
-    for row in table:
-        yield (
-            "  "
-            + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        )
 
 
 def as_html(title: str, sections: Sequence[Section]) -> str:
@@ -109,13 +104,8 @@ def _html_section(section: Section) -> str:
         f"<h2>{_escape(section.title)}</h2>",
         *(f"<p>{_escape(line)}</p>" for line in section.lines),
     ]
-    if section.rows:
-        header = "".join(f"<th>{_escape(name)}</th>" for name in section.header)
-        rows = "\n".join(
-            "<tr>" + "".join(f"<td>{escape(escaped(cell))}</td>" for cell in row) + "</tr>"
-            for row in section.cells()
-        )
-        parts.append(f'<div class="wide"><table><tr>{header}</tr>\n{rows}</table></div>')
+    if table := section.table(keep="\n\t").html():
+        parts.append(f'<div class="wide">{table}</div>')
     if section.patch:
         lines = "\n".join(_html_line(line) for line in _lines(section.patch))
         parts.append(f"<pre>{lines}</pre>")

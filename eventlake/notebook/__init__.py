@@ -4,6 +4,7 @@ from html import escape
 from typing import Any
 
 from eventlake.core.card import Card
+from eventlake.core.table import Table
 
 _STYLE = "border-collapse:collapse;font-size:13px;margin:4px 0"
 _CELL = (
@@ -11,6 +12,7 @@ _CELL = (
     "font-family:var(--jp-code-font-family,monospace)"
 )
 _LABEL = "text-align:left;padding:2px 14px 2px 0;border:none;opacity:.65"
+_STYLES = {"table": _STYLE, "th": _LABEL, "td": _CELL}
 _MOST_ROWS = 30
 
 
@@ -22,13 +24,7 @@ def draw(card: Card) -> str:
         for label, value in card.facts
     )
     parts = [f"<div><b>{escape(card.title)}</b>", f'<table style="{_STYLE}">{facts}</table>']
-    if card.rows:
-        header = "".join(f'<th style="{_LABEL}">{escape(name)}</th>' for name in card.header)
-        body = "".join(
-            "<tr>" + "".join(f'<td style="{_CELL}">{escape(value)}</td>' for value in row) + "</tr>"
-            for row in card.rows[:_MOST_ROWS]
-        )
-        parts.append(f'<table style="{_STYLE}"><tr>{header}</tr>{body}</table>')
+    parts.append(Table(card.header, card.rows[:_MOST_ROWS]).html(_STYLES))
     if len(card.rows) > _MOST_ROWS:
         parts.append(f"<i>… and {len(card.rows) - _MOST_ROWS:,} more</i>")
     return "".join(parts) + "</div>"
