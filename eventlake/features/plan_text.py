@@ -136,8 +136,9 @@ def _program(plan: Plan, stream: Stream, parts: list[Part]) -> Iterator[str]:
 
 def _found(part: Part, kinds: Mapping[str, FieldType]) -> str:
     """The source of a part, over a row's events in the order of time."""
-    inside = f"t < c - {part.window.offset:_}" if part.window.offset else "t < c"
-    inside += "" if part.window.start_offset is None else f", t >= c - {part.window.start_offset:_}"
+    start, end = part.window.start, part.window.end
+    inside = f"t < {end.instant_in_python('c')}"
+    inside += "" if start is None else f", t >= {start.instant_in_python('c')}"
     values = "(c - t)" if part.is_placed else "t"
     if part.column:
         values = f"pl.col({quoted(value_of(part.column))})"

@@ -79,6 +79,8 @@ LOOKED_AT = {
         "eventlake.features.aggregates.part_kinds::Placed.in_python::values",
         "eventlake.features.aggregates.part_kinds::Quantile.in_python::self.per_mille",
         "eventlake.features.aggregates.part_kinds::Quantile.in_python::values",
+        "eventlake.features.declared.bound::Bound.instant_in_python::cutoff",
+        "eventlake.features.declared.bound::Bound.instant_in_python::self.microseconds",
         "eventlake.features.on_duckdb.database::Tables.size_bytes::int(self.connection.execute('SELECT sum(memory_usage_bytes) FROM duckdb_memory()').fetchall()[0][0])",  # noqa: E501, RUF100
         "eventlake.features.planned.literals::_decimal::number.quantize(Decimal(1).scaleb(-kind.scale))",
         "eventlake.features.planned.literals::in_python::kind.precision",

@@ -1,11 +1,12 @@
 """Windows of time relative to a cutoff."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from eventlake.core.instants import MICROSECOND
 from eventlake.errors import InvalidInputError
+from eventlake.features.declared.bound import Bound
 
 UNITS = {"d": 86_400_000_000, "h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000}
 """Microseconds in a day, an hour, a minute, a second."""
@@ -35,9 +36,18 @@ class Window:
     offset: int = 0
 
     @property
-    def start_offset(self) -> int | None:
-        """Microseconds from its start to the cutoff; None without a start."""
-        return None if self.length is None else self.offset + self.length
+    def start(self) -> Bound | None:
+        """Its first instant; None without a start."""
+        return None if self.length is None else Bound(self.offset + self.length)
+
+    @property
+    def end(self) -> Bound:
+        """The instant after its last one."""
+        return Bound(self.offset)
+
+    def without_start(self) -> "Window":
+        """Everything before its end."""
+        return replace(self, length=None)
 
 
 def spelled(given: str | timedelta) -> str:

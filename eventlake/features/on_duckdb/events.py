@@ -147,15 +147,11 @@ def key_of(edge: Edge, *, has_validity: bool, can_expire: bool) -> str:
     """An edge of an event, as a SQL expression."""
     if edge.kind == TIME:
         return "t"
-    enter = f"t + {integer(edge.window.offset)}"
+    enter = edge.window.end.edge_in_sql("t")
     enter = f"greatest({enter}, r)" if has_validity else enter
     # ``least`` skips nulls: an event that is valid to this day leaves by its time alone.
     stops = [
-        *(
-            [f"t + {integer(edge.window.start_offset)}"]
-            if edge.window.start_offset is not None
-            else []
-        ),
+        *([edge.window.start.edge_in_sql("t")] if edge.window.start is not None else []),
         *(["u"] if can_expire else []),
         integer(NEVER),
     ]
@@ -205,10 +201,9 @@ def select_parts(
         elif name.startswith("place"):
             one = f"e{at.setdefault((part.window, part.place), number)}"
             value = f"{one}.{value_of(part.column)}" if part.column else f"c - {one}.t"
-            if plan.strategy(part) == EXTREMES and part.window.start_offset is not None:
-                value = (
-                    f"CASE WHEN {one}.t >= c - {integer(part.window.start_offset)} THEN {value} END"
-                )
+            start = part.window.start
+            if plan.strategy(part) == EXTREMES and start is not None:
+                value = f"CASE WHEN {one}.t >= {start.instant_in_sql('c')} THEN {value} END"
             columns.append(f"{value} AS p{number}")
         else:
             columns.append(f"{'' if part.column else 'c - '}{name} AS p{number}")

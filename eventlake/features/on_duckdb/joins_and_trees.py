@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from eventlake.core.sql import identifier, integer
 from eventlake.features.aggregates.part_kinds import TREES
+from eventlake.features.declared.bound import Bound
 from eventlake.features.on_duckdb.events import extreme_of, key_of, name_of, select_parts, value_of
 from eventlake.features.planned.edges import ENTER, LEAVE, Edge
 from eventlake.features.planned.plan import Part, Plan
@@ -40,7 +41,7 @@ _ABOVE = """
 
 def joined(plan: Plan, parts: Sequence[Part], ctes: list[str], *, can_expire: bool) -> str:
     """Joins each row with the events of its entity, and aggregates those in each window."""
-    nearest = min(part.window.offset for part in parts)
+    nearest = Bound(min(part.window.end.shortest for part in parts))
     # Parts of one event share its place, which is looked for once.
     once = {
         (part.window, part.place) if part.is_placed else part: number
@@ -50,15 +51,17 @@ def joined(plan: Plan, parts: Sequence[Part], ctes: list[str], *, can_expire: bo
         "spine_row",
         *(_aggregate(plan, number, parts[number], nearest) for number in sorted(once.values())),
     ]
-    fars = [part.window.start_offset for part in parts if part.window.start_offset is not None]
+    starts = [part.window.start for part in parts if part.window.start is not None]
+    furthest = Bound(max((start.longest for start in starts), default=0))
     # Starts and ends of windows are computed once per row, not once per pair.
-    shifts = dict.fromkeys([nearest, *(part.window.offset for part in parts), *fars])
-    instants = [f"c - {integer(shift)} AS {_before(shift)}" for shift in shifts]
+    bounds = dict.fromkeys([nearest, *(part.window.end for part in parts), *starts])
+    bounds |= dict.fromkeys([furthest] * bool(starts))
+    instants = [f"{bound.instant_in_sql('c')} AS {_instant(bound)}" for bound in bounds]
     rows = f"SELECT *, {', '.join(instants)} FROM rows"
     seen = [
         "e.entity = rows.entity",
-        f"t < {_before(nearest)}",
-        *([f"t >= {_before(max(fars))}"] if len(fars) == len(parts) else []),
+        f"t < {_instant(nearest)}",
+        *([f"t >= {_instant(furthest)}"] if len(starts) == len(parts) else []),
     ]
     seen += ["r < c"] * plan.has_validity + ["(u IS NULL OR u >= c)"] * (
         plan.has_validity and can_expire
@@ -68,19 +71,16 @@ def joined(plan: Plan, parts: Sequence[Part], ctes: list[str], *, can_expire: bo
     return select_parts(plan, parts, ctes, placed=True)
 
 
-def _before(shift: int) -> str:
-    """Column of an instant ``shift`` microseconds before the cutoff."""
-    return identifier(f"c - {shift}")
+def _instant(bound: Bound) -> str:
+    """Column of the bound of a row's cutoff."""
+    return identifier(bound.instant_in_sql("c"))
 
 
-def _aggregate(plan: Plan, number: int, part: Part, nearest: int) -> str:
+def _aggregate(plan: Plan, number: int, part: Part, nearest: Bound) -> str:
     """A part of a row's events, all of which count and lie before the nearest end of a window."""
-    inside = [f"t < {_before(part.window.offset)}"] if part.window.offset > nearest else []
-    inside += (
-        [f"t >= {_before(part.window.start_offset)}"]
-        if part.window.start_offset is not None
-        else []
-    )
+    start, end = part.window.start, part.window.end
+    inside = [f"t < {_instant(end)}"] if end != nearest else []
+    inside += [f"t >= {_instant(start)}"] if start is not None else []
     where = f" FILTER ({' AND '.join(inside)})" if inside else ""
     column = value_of(part.column) if part.column else ""
     found = part.kind.in_sql(column, plan.scale(part), where)

@@ -243,7 +243,7 @@ def _edge_filter(edge: Edge) -> str:
     """A WHERE clause without events that never reach an edge, or have no value to count."""
     if edge.column:
         return f" WHERE {value_of(edge.column)} IS NOT NULL"
-    return " WHERE u IS NOT NULL" if edge.kind == LEAVE and edge.window.start_offset is None else ""
+    return " WHERE u IS NOT NULL" if edge.kind == LEAVE and edge.window.start is None else ""
 
 
 def _added(
@@ -311,9 +311,11 @@ def _added(
         each.append(f"SELECT {', '.join(shown)} FROM e{_edge_filter(edge)}")
     running = [f"{expression} OVER o AS {name}" for name, expression in sums.items()]
     running += [value_of(name) for name in stored]
+    bounds = {bound: b for b, bound in enumerate(dict.fromkeys(probe.bound for probe in number))}
     probed = ", ".join(
-        f"({place}, {edges[probe.edge]}, {integer(probe.shift)})" for probe, place in number.items()
+        f"({place}, {edges[probe.edge]}, {bounds[probe.bound]})" for probe, place in number.items()
     )
+    instants = " ".join(f"WHEN {b} THEN {bound.instant_in_sql('c')}" for bound, b in bounds.items())
     shown = [*(f"p.{name}" for name in sums), *(f"p.{value_of(name)}" for name in stored), "p.k"]
     along = [*ctes, "g AS (\n    " + "\n    UNION ALL ".join(each) + ")"]
     # Joining on a constant edge number takes a tenth of the time: it is left out.
@@ -326,9 +328,8 @@ def _added(
     ctes += [
         f"p AS NOT MATERIALIZED (FROM {sums_table})",
         (
-            "q AS (\n    SELECT spine_row, entity, d, a, c - shift AS k FROM rows, (VALUES "
-            f"{probed}) "
-            "AS looks(d, a, shift))"
+            f"q AS (\n    SELECT spine_row, entity, d, a, CASE b {instants} END AS k FROM rows, "
+            f"(VALUES {probed}) AS looks(d, a, b))"
         ),
         f"j AS (\n    SELECT q.spine_row, q.d, {', '.join(shown)}{_LOOKED.format(same=same)})",
     ]

@@ -52,10 +52,11 @@ def edge_of(edge: Edge, *, has_validity: bool, can_expire: bool) -> pl.Expr:
     """An edge of an event, as ``k``; ``NEVER`` if the event never reaches it."""
     if edge.kind == TIME:
         return pl.col("t").alias("k")
-    enter = pl.col("t") + edge.window.offset
+    enter = edge.window.end.edge_in_polars(pl.col("t"))
     enter = pl.max_horizontal(enter, "r") if has_validity else enter
+    start = edge.window.start
     stops = [
-        *([pl.col("t") + edge.window.start_offset] if edge.window.start_offset is not None else []),
+        *([start.edge_in_polars(pl.col("t"))] if start is not None else []),
         *([pl.col("u")] if can_expire else []),
     ]
     # ``min_horizontal`` skips nulls: an event that is valid to this day leaves by its time alone.
@@ -65,9 +66,9 @@ def edge_of(edge: Edge, *, has_validity: bool, can_expire: bool) -> pl.Expr:
 
 def is_inside(window: Window, *, has_validity: bool, can_expire: bool) -> pl.Expr:
     """Whether an event, of ``events``, counts in a window for the cutoff ``c``."""
-    inside = [pl.col("t") < pl.col("c") - window.offset]
-    if window.start_offset is not None:
-        inside.append(pl.col("t") >= pl.col("c") - window.start_offset)
+    inside = [pl.col("t") < window.end.instant_in_polars(pl.col("c"))]
+    if window.start is not None:
+        inside.append(pl.col("t") >= window.start.instant_in_polars(pl.col("c")))
     if has_validity:
         inside.append(pl.col("r") < pl.col("c"))
         if can_expire:

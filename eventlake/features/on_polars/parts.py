@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from eventlake.features.aggregates.part_kinds import EXTREMES, PLACES, Added, Holistic
+from eventlake.features.declared.bound import Bound
 from eventlake.features.declared.window import Window
 from eventlake.features.engine_cache import ENGINE_CACHE
 from eventlake.features.on_polars.events import edge_of, events, is_inside, spine_rows, value_of
@@ -28,8 +29,8 @@ from eventlake.features.planned.sources import Source, check_sums
 _INT64 = 1 << 63
 _MOST_PAIRS = 5_000_000
 """Pairs of a row and an event that a join holds at once, except for the events of a single row."""
-Look = tuple[Edge, int | None]
-"""An edge, and microseconds before the cutoff; None for the beginning of the entity."""
+Look = tuple[Edge, Bound | None]
+"""An edge, and a bound of the cutoff; None for the beginning of the entity."""
 
 
 def parts(
@@ -144,25 +145,29 @@ class _Answers:
             delay=self._delay,
             values=part.distinct_column,
         )
-        return (end.edge, end.shift), (end.edge, None) if start is None else (
+        return (end.edge, end.bound), (end.edge, None) if start is None else (
             start.edge,
-            start.shift,
+            start.bound,
         )
 
     def _found(self, look: Look) -> Integers:
         """The number of edges, of all entities, before a look; in the order of the rows."""
         if look not in self._places:
-            edge, shift = look
+            edge, bound = look
             scale = self._edge(edge).scale
             wanted = (
                 scale.first(self._codes)
-                if shift is None
-                else scale.probe(self._codes, self._cutoffs - shift)
+                if bound is None
+                else scale.probe(self._codes, self._instants_of(bound).to_numpy())
             )
             places = np.empty(len(wanted), np.int64)
             places[self._in_order] = np.searchsorted(self._edge(edge).keys, wanted[self._in_order])
             self._places[look] = places
         return self._places[look]
+
+    def _instants_of(self, bound: Bound) -> pl.Series:
+        """The bound of every row's cutoff, in microseconds."""
+        return self._rows.select(bound.instant_in_polars(pl.col("c"))).to_series()
 
     def _edge(self, edge: Edge) -> Sorted:
         if edge not in self._edges:
@@ -259,18 +264,17 @@ class _Answers:
 
     def _extreme(self, part: Part) -> pl.Series:
         """The least or greatest place or value of events that entered before the window's end."""
-        (edge, shift), _ = self._looks(part)
+        (edge, bound), _ = self._looks(part)
         found = (
-            self._greatest(part, edge)[self._found((edge, shift))]
+            self._greatest(part, edge)[self._found((edge, bound))]
             - self._codes * self._sorted.height
         )
         if self._can_expire:
             found = np.maximum(found, self._inside(part, ended=True))
         places = self._places_of(part, found)
-        if part.is_placed and part.window.start_offset is not None and self._sorted.height:
-            places = places.set(
-                self._sorted["t"].gather(places) < self._rows["c"] - part.window.start_offset, None
-            )
+        start = part.window.start
+        if part.is_placed and start is not None and self._sorted.height:
+            places = places.set(self._sorted["t"].gather(places) < self._instants_of(start), None)
         return self._at(part, places)
 
     def _worth(self, part: Part) -> Integers:

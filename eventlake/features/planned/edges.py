@@ -1,7 +1,7 @@
 """Sums over windows as differences of prefix sums, along sorted *edges* of events.
 
-If everything that is recorded counts, an event has one edge, its time. The sum over a window
-``[cutoff - start_offset, cutoff - offset)`` is the prefix sum at its end minus that at its start.
+If everything that is recorded counts, an event has one edge, its time. The sum over a window is the
+prefix sum at its end minus that at its start.
 
 If only what was known at the cutoff counts, an event *enters* the window of a cutoff when it is
 before its end and was recorded, and *leaves* when it is before its start or superseded. The sum is
@@ -21,11 +21,13 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from eventlake.features.declared.bound import Bound
 from eventlake.features.declared.window import Window
 
 TIME, ENTER, LEAVE = "time", "enter", "leave"
 NEVER = 1 << 62
 """The edge that an event never reaches, in microseconds: after every cutoff."""
+AT_CUTOFF = Bound()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,10 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A read of the prefix sum along an edge, ``shift`` microseconds before each cutoff."""
+    """A read of the prefix sum along an edge, at a bound of each cutoff."""
 
     edge: Edge
-    shift: int
+    bound: Bound
 
 
 def probes(
@@ -70,21 +72,19 @@ def probes(
     """
     leaves = window.length is not None or can_expire
     if values:
-        return Probe(Edge(ENTER, window, values), 0), Probe(
-            Edge(LEAVE, window, values), 0
+        return Probe(Edge(ENTER, window, values), AT_CUTOFF), Probe(
+            Edge(LEAVE, window, values), AT_CUTOFF
         ) if leaves else None
     if not has_validity:
         edge = Edge(TIME, Window())
-        return Probe(edge, window.offset), None if window.start_offset is None else Probe(
-            edge, window.start_offset
-        )
+        return Probe(edge, window.end), None if window.start is None else Probe(edge, window.start)
     longest = math.inf if delay is None or can_expire else delay
-    enter = Probe(Edge(ENTER, Window(None, window.offset)), 0)
-    if longest <= window.offset:
-        enter = Probe(Edge(TIME, Window()), window.offset)
-    if window.start_offset is not None and longest <= window.start_offset:
-        return enter, Probe(Edge(TIME, Window()), window.start_offset)
-    return enter, Probe(Edge(LEAVE, window), 0) if leaves else None
+    enter = Probe(Edge(ENTER, window.without_start()), AT_CUTOFF)
+    if longest <= window.end.shortest:
+        enter = Probe(Edge(TIME, Window()), window.end)
+    if window.start is not None and longest <= window.start.shortest:
+        return enter, Probe(Edge(TIME, Window()), window.start)
+    return enter, Probe(Edge(LEAVE, window), AT_CUTOFF) if leaves else None
 
 
 def number_probes(pairs: Iterable[tuple[Probe, Probe | None]]) -> dict[Probe, int]:

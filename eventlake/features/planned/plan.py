@@ -118,7 +118,7 @@ class Plan:
     def strategy(self, part: Part) -> str:
         """How an engine finds a part that it does not join: one of ``part_kinds``' strategies."""
         return part.kind.strategy(
-            has_validity=self.has_validity, has_start=part.window.start_offset is not None
+            has_validity=self.has_validity, has_start=part.window.start is not None
         )
 
     def scale(self, part: Part) -> int:
