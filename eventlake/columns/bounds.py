@@ -16,6 +16,7 @@ from eventlake.errors import SchemaMismatchError
 _DAYS = (-719_162, 2_932_896)
 """0001-01-01 to 9999-12-31 in days since 1970-01-01, the range of ``datetime``."""
 _DAY = 86_400_000_000
+# DuckDB stores an infinite timestamp or date as one of these numbers, and Arrow passes them on.
 _INFINITE = {
     2**63 - 1: "infinity",
     -(2**63 - 1): "-infinity",
@@ -73,6 +74,7 @@ def _check(array: pa.Array, where: str) -> None:
     elif pa.types.is_time64(kind):
         _within(array, array.cast(pa.int64()), _TIMES, where)
     elif pa.types.is_decimal(kind):
+        # DuckDB hands a HUGEINT over as decimal(38, 0), even if it has 39 digits.
         most = Decimal(f"{'9' * kind.precision}e-{kind.scale}")
         hint = "write it as text: CAST(v AS VARCHAR)."
         _within(
@@ -85,6 +87,7 @@ def _check(array: pa.Array, where: str) -> None:
 
 def _within(array: pa.Array, numbers: pa.Array, bounds: _Bounds, where: str) -> None:
     found = pc.min_max(numbers)
+    # One pass over the column: values that are out of bounds are so rare that none is searched for.
     low, high = found["min"].as_py(), found["max"].as_py()
     if low is not None and (low < bounds.least or high > bounds.most):
         odd = low if low < bounds.least else high

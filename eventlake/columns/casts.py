@@ -22,6 +22,8 @@ def lossless(column: pa.ChunkedArray, target: pa.DataType, name: str) -> pa.Chun
     if not _allowed(source, target):
         raise _mismatch(name, source, target, "this cast could lose something")
     try:
+        # Arrow refuses int64 to decimal(5, 2) by the types alone. From a decimal it looks at the
+        # values.
         if pa.types.is_integer(source) and pa.types.is_decimal(target):
             column = column.cast(pa.decimal128(_INTEGER_DIGITS, 0))
         return column.cast(target)
@@ -36,6 +38,7 @@ def _allowed(source: pa.DataType, target: pa.DataType) -> bool:
     instants = (
         pa.types.is_timestamp(source)
         and pa.types.is_timestamp(target)
+        # A naive time would get a zone that nobody stated.
         and (source.tz is None) == (target.tz is None)
     )
     return (

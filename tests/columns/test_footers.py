@@ -230,7 +230,7 @@ def test_a_segment_without_a_required_column_is_refused_by_its_path(storage, nam
     table = segments.decode(storage.read(before), before).drop_columns([name])
     path = forge_segment(storage, segments.write_bytes(table))
     with pytest.raises(
-        CorruptionError, match=f"{path} is no readable .*: expected a column {name}, found "
+        CorruptionError, match=f"{path} is not a readable .*: expected a column {name}, found "
     ):
         el.open(storage).snapshot().scan().collect()
     found = [

@@ -49,6 +49,7 @@ _PLAIN = {
 }
 
 
+# The logical type is stored as text, which ``from_logical`` parses again.
 _FIELD_NAME = re.compile(r"[^\s<>()\[\],:\x00]([^<>()\[\],:\x00]*[^\s<>()\[\],:\x00])?")
 _LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 _SCALARS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.DataType], pa.DataType]], ...] = (
@@ -120,9 +121,7 @@ def normal_type(kind: pa.DataType, where: str) -> pa.DataType:
         "or lists and structs of these."
     )
     if pa.types.is_null(kind):
-        hint = (
-            "say of which type the null is: CAST(NULL AS INTEGER), or pl.lit(None, dtype=pl.Int64)."
-        )
+        hint = "give the null a type: CAST(NULL AS INTEGER), or pl.lit(None, dtype=pl.Int64)."
     raise SchemaMismatchError(message, hint, column=where, found=str(kind))
 
 
@@ -239,6 +238,7 @@ class RunningHash:
             for hasher, column in each:
                 hasher.update_all(column)
             return
+        # hashlib releases the GIL for large buffers, so the columns are hashed in parallel.
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             for _ in pool.map(lambda pair: pair[0].update_all(pair[1]), each):
                 pass
@@ -264,6 +264,7 @@ def _size(value: int) -> bytes:
 
 def _text(value: str) -> bytes:
     encoded = value.encode()
+    # With the length in front, no two lists of texts have the same bytes.
     return _size(len(encoded)) + encoded
 
 
@@ -292,6 +293,8 @@ class _Hasher:
         self._nulls += array.null_count
         self._validity.update(array.is_valid().cast(pa.uint8()).to_numpy(zero_copy_only=False))
         if pa.types.is_struct(array.type):
+            # ``flatten`` makes the fields of a null struct null. ``field`` would return what is
+            # stored there.
             for child, values in zip(self._children, array.flatten(), strict=True):
                 child.update(values)
         elif pa.types.is_large_list(array.type):
@@ -300,6 +303,7 @@ class _Hasher:
                 .cast(pa.int64())
                 .to_numpy(zero_copy_only=False)
             )
+            # ``flatten`` leaves out the items of null lists, which may hold anything.
             self._children[0].update(array.flatten())
         elif pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type):
             filled = (
@@ -328,8 +332,10 @@ class _Hasher:
 def _bytes_of(array: pa.Array) -> tuple[npt.NDArray[np.int64], memoryview]:
     """Offsets and bytes of a large string or binary array without nulls."""
     _, offsets_buffer, data_buffer = array.buffers()
+    # An empty array may have no buffers.
     if not len(array):
         return np.zeros(1, "<i8"), memoryview(b"")
+    # A slice shares the buffers of the whole array, and begins at ``array.offset``.
     offsets = np.frombuffer(offsets_buffer, "<i8", count=len(array) + 1, offset=8 * array.offset)
     data = memoryview(data_buffer if data_buffer is not None else b"")
     return offsets, data[offsets[0] : offsets[-1]]
@@ -354,8 +360,10 @@ def _fixed_width(array: pa.Array) -> memoryview:
 
 def canonical_bits(array: pa.Array) -> npt.NDArray[np.uint64] | npt.NDArray[np.uint32]:
     """The bits of floats with nulls as zero and a single NaN."""
+    # What lies under a null is undefined, so it is replaced before it is hashed.
     values = (array.fill_null(0) if array.null_count else array).to_numpy(zero_copy_only=False)
     double = array.type == pa.float64()
+    # Compared as bits, 0.0 and -0.0 differ: SQL and Polars can tell them apart.
     bits = values.view(np.uint64 if double else np.uint32)
     return np.where(np.isnan(values), _CANONICAL_NAN if double else _CANONICAL_NAN_32, bits)
 

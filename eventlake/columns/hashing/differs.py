@@ -38,6 +38,7 @@ def _values_differ(before: pa.Array, after: pa.Array) -> Mask:
         return unlike
     if pa.types.is_large_list(kind):
         return _lists_differ(before, after)
+    # Arrow's comparison calls NaN unequal to itself, and 0.0 equal to -0.0.
     if pa.types.is_floating(kind):
         unlike = canonical_bits(before) != canonical_bits(after)
     else:
@@ -53,6 +54,7 @@ def _values_differ(before: pa.Array, after: pa.Array) -> Mask:
 def _lists_differ(before: pa.Array, after: pa.Array) -> Mask:
     lengths, others = _lengths(before), _lengths(after)
     unlike: Mask = lengths != others
+    # Only lists of equal lengths, so that their flattened elements are aligned.
     rows = np.flatnonzero(~unlike)
     places = pa.array(rows)
     elements = differs(before.take(places).flatten(), after.take(places).flatten())

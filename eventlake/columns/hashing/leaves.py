@@ -21,8 +21,10 @@ from eventlake.core.hashing.merkle import HASH_BYTES, CompactRange, node_hash
 Hashes = npt.NDArray[np.uint8]
 """Shape (n, 32): one SHA-256 per row."""
 
+# A power of two, so that a chunk which begins at a multiple of it is one subtree.
 CHUNK_ROWS = 131_072
 BLOCK_ROWS = 64
+# The texts of all lengths that an attribute may have.
 _LENGTHS = pl.Series([f"{length}:" for length in range(MAX_ATTRIBUTE_BYTES + 1)])
 _FEW = 64
 """For fewer pairs a Python loop is faster than vectors."""
@@ -32,6 +34,7 @@ def leaf_hashes(events: pa.Table | pl.DataFrame) -> Hashes:
     """SHA-256(0x00 ‖ event bytes) of every row, in row order; absent event columns are null."""
     frame = events if isinstance(events, pl.DataFrame) else pl.DataFrame(events)
     chunks = [
+        # In chunks, because the event bytes of a batch are as large as the batch.
         _hash_text(_event_bytes(frame.slice(start, CHUNK_ROWS)))
         for start in range(0, frame.height, CHUNK_ROWS)
     ]
@@ -45,6 +48,7 @@ def _event_bytes(frame: pl.DataFrame) -> pl.Series:
         nulls = frame[name].null_count() if name in frame.columns else frame.height
         if nulls == frame.height:
             continue
+        # Constant texts are joined here, so that Polars joins fewer columns.
         head, *rest = _pieces(name)
         if nulls:
             present = pl.when(pl.col(name).is_not_null()).then(
@@ -91,6 +95,7 @@ def _from_hex(digests: pl.Series) -> Hashes:
 def compact_range(leaves: Hashes, start: int) -> CompactRange:
     """The compact range of ``leaves`` at the sequences ``[start, start + len(leaves))``."""
     stop = start + len(leaves)
+    # Cut at multiples of the chunk size: each part in the middle becomes a single node.
     cuts = [start, *range(start - start % CHUNK_ROWS + CHUNK_ROWS, stop, CHUNK_ROWS), stop]
     parts = [(leaves[first - start : last - start], first) for first, last in pairwise(cuts)]
     if len(parts) == 1:
@@ -125,6 +130,8 @@ def _range(leaves: Hashes, start: int) -> CompactRange:
 def blocks(leaves: Hashes) -> list[Hashes]:
     """The roots of all consecutive blocks of ``BLOCK_ROWS`` leaves, for every possible offset."""
     tables = [leaves]
+    # Each round halves the leaves, once from the first and once from the second, so it doubles the
+    # offsets. The table of an offset ends up at the index of that offset.
     while len(tables) < BLOCK_ROWS:
         tables = [
             _parents(table[first : first + (len(table) - first) // 2 * 2])
@@ -136,6 +143,7 @@ def blocks(leaves: Hashes) -> list[Hashes]:
 
 def moved_range(leaves: Hashes, tables: list[Hashes], start: int) -> CompactRange:
     """``compact_range`` from precomputed ``blocks``, hashing only the nodes above and the ends."""
+    # Leaves before the first block that is aligned at this start.
     offset = -start % BLOCK_ROWS
     if len(leaves) < offset + BLOCK_ROWS:
         return compact_range(leaves, start)
@@ -154,6 +162,8 @@ def _parents(level: Hashes) -> Hashes:
             node_hash(pair[:HASH_BYTES].tobytes(), pair[HASH_BYTES:].tobytes()) for pair in pairs
         ]
         return np.frombuffer(b"".join(nodes), np.uint8).reshape(-1, HASH_BYTES)
+    # Ones, because the first column is the prefix of a node. Every chunk is written into the same
+    # memory.
     memory = np.ones((min(len(pairs), CHUNK_ROWS), 1 + 2 * HASH_BYTES), np.uint8)
     return np.concatenate(
         [

@@ -47,19 +47,23 @@ class Encoding:
             (events.slice(start, segments.MAX_ROWS), stored.slice(start, segments.MAX_ROWS))
             for start in starts
         ]
-        self._begun = [_begun(*part) for part in self._parts] if stored.num_rows > _FEW_ROWS else []
-        self._given = 0
+        self._started = (
+            [_start(*part) for part in self._parts] if stored.num_rows > _FEW_ROWS else []
+        )
+        self._yielded = 0
 
     def __iter__(self) -> Iterator[Encoded]:
         """Yield the segments in order as they are finished; a second pass yields other bytes."""
         for number, (events, stored) in enumerate(self._parts):
-            if self._begun:
-                data, hashes, statistics = self._begun[number]
-                bytes_, sha256 = data.result() if number >= self._given else _encoded(stored)
-                self._given = max(self._given, number + 1)
+            if self._started:
+                data, hashes, statistics = self._started[number]
+                # Bytes that were handed out may be stored and collected since. Stored again, they
+                # need another name, so they are encoded again.
+                parquet, sha256 = data.result() if number >= self._yielded else _encoded(stored)
+                self._yielded = max(self._yielded, number + 1)
                 yield Encoded(
                     stored,
-                    bytes_,
+                    parquet,
                     sha256,
                     np.concatenate([part.result() for part in hashes]),
                     statistics.result(),
@@ -69,27 +73,30 @@ class Encoding:
 
     def abandon(self) -> None:
         """Cancel the work that has not started."""
-        for data, hashes, statistics in self._begun:
+        for data, hashes, statistics in self._started:
             data.cancel()
             statistics.cancel()
             for part in hashes:
                 part.cancel()
 
 
-_Begun = tuple[Future[tuple[bytes, str]], list[Future[leaves.Hashes]], Future[segments.Statistics]]
+_Started = tuple[
+    Future[tuple[bytes, str]], list[Future[leaves.Hashes]], Future[segments.Statistics]
+]
 
 
 def _described(
     events: pl.DataFrame | FewRows, stored: pa.Table
 ) -> tuple[leaves.Hashes, segments.Statistics]:
-    if isinstance(events, FewRows):
-        return events.leaf_hashes(), segments.statistics(
-            stored
-        ) if "recorded_at" in stored.column_names else events.statistics()
-    return leaves.leaf_hashes(events), segments.statistics(stored)
+    if not isinstance(events, FewRows):
+        return leaves.leaf_hashes(events), segments.statistics(stored)
+    # The plain values do not have ``recorded_at``, which only a copied history has.
+    if "recorded_at" in stored.column_names:
+        return events.leaf_hashes(), segments.statistics(stored)
+    return events.leaf_hashes(), events.statistics()
 
 
-def _begun(events: pl.DataFrame | FewRows, stored: pa.Table) -> _Begun:
+def _start(events: pl.DataFrame | FewRows, stored: pa.Table) -> _Started:
     frame = events if isinstance(events, pl.DataFrame) else pl.DataFrame(stored)
     pool = ThreadPoolExecutor(max(os.cpu_count() or 1, 2))
     data = pool.submit(_encoded, stored)
@@ -97,9 +104,10 @@ def _begun(events: pl.DataFrame | FewRows, stored: pa.Table) -> _Begun:
     hashes = [
         pool.submit(leaves.leaf_hashes, frame.slice(start, leaves.CHUNK_ROWS)) for start in chunks
     ]
-    begun = data, hashes, pool.submit(segments.statistics, stored)
+    started = data, hashes, pool.submit(segments.statistics, stored)
+    # The work goes on; the threads end when it is done.
     pool.shutdown(wait=False)
-    return begun
+    return started
 
 
 def _encoded(stored: pa.Table) -> tuple[bytes, str]:
@@ -123,12 +131,11 @@ class Ranges:
 
     def _at(self, start: int) -> CompactRange:
         if len(self.hashes) <= FEW_ROWS:
+            # For few leaves plain Python is faster than vectors.
             return CompactRange.of_leaves(start, [leaf.tobytes() for leaf in self.hashes])
-        return (
-            leaves.moved_range(self.hashes, self._blocks, start)
-            if self._blocks
-            else leaves.compact_range(self.hashes, start)
-        )
+        if self._blocks:
+            return leaves.moved_range(self.hashes, self._blocks, start)
+        return leaves.compact_range(self.hashes, start)
 
     def is_quick(self, start: int) -> bool:
         """Whether ``at(start)`` takes milliseconds."""

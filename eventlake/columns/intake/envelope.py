@@ -47,6 +47,7 @@ class Batch:
     def frame(self) -> pl.DataFrame:
         """The table as a Polars frame, converted once; columns of only nulls take no memory."""
         present = [name for name in ATTRIBUTES if self.table.column(name).null_count < self.rows]
+        # In a small batch columns of nulls take little memory.
         if not present or self.rows < _FEW_ROWS:
             return pl.DataFrame(self.table)
         empty = [
@@ -133,6 +134,7 @@ def to_batch(table: pa.Table) -> tuple[Batch, list[Problem]]:
     problems: list[Problem] = []
     for name, column in zip(table.column_names, table.columns, strict=True):
         target = CLOUDEVENTS_NAMES.get(name, name)
+        # pandas writes its index into Arrow tables; it is not an attribute.
         if target == PANDAS_INDEX:
             continue
         if target in columns:
@@ -205,8 +207,10 @@ def _text(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.Chu
     if _is_text(kind) or (binary and name == "data"):
         with contextlib.suppress(pa.ArrowInvalid):
             result = column if pa.types.is_string(kind) else narrow(column)
+            # Arrow does not check text that a caller's buffers hold.
             result.validate(full=True)
             return result
+        # Some row is not UTF-8. Only now is it worth the time to find out which.
         return _decode(name, column.cast(pa.large_binary()), problems)
     odd = without_json(kind) if name == "data" else None
     if name == "data" and is_nested(kind) and odd is None:
@@ -246,6 +250,7 @@ def _instants(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa
     try:
         result = column if kind == INSTANT else column.cast(INSTANT)
     except pa.ArrowInvalid:
+        # The checked cast names no row.
         return _nanoseconds(name, column, problems)
     found = pc.min_max(result.cast(pa.int64()))
     if (
@@ -267,6 +272,7 @@ def _bound(value: int) -> pa.Scalar:
 
 def _nanoseconds(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.ChunkedArray:
     """Report the rows that are finer than a microsecond or out of range."""
+    # Cut and cast back: a row that changes was finer, or beyond the range.
     result = column.cast(INSTANT, safe=False)
     ticks = column.cast(pa.int64())
     lossy = pc.fill_null(

@@ -65,6 +65,7 @@ class FewRows:
     def surely_keep_text_rules(self) -> bool:
         """Whether no attribute except the payload can break a rule; False means unknown."""
         values = self.values
+        # Rules that are rarely needed are left to the vectors, so that each is written once.
         if any(
             name not in values or None in values[name] for name in REQUIRED
         ) or not _WITH_RULES_OF_THEIR_OWN.isdisjoint(values):
@@ -112,13 +113,18 @@ def _is_plain(column: list[str | None]) -> bool:
     """Whether every text is short, not empty, and printable, so free of control characters."""
     texts = [text for text in column if text is not None]
     return (
+        # ``isprintable`` is False for some harmless characters too, which the exact rules then
+        # accept.
         "" not in texts
+        # Bounds the bytes without encoding the text.
         and _UTF8_BYTES * max(map(len, texts)) <= MAX_ATTRIBUTE_BYTES
         and "".join(texts).isprintable()
     )
 
 
 def _spelled(name: str, column: list[str | None]) -> list[str]:
+    # ASCII has as many bytes as characters, and one look at the joined text is faster than one per
+    # value.
     if None not in column and "".join(cast("list[str]", column)).isascii():
         return [f"{name}={len(text)}:{text}," for text in cast("list[str]", column)]
     return [

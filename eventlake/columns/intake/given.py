@@ -18,7 +18,7 @@ from eventlake.errors import InvalidInputError, SchemaMismatchError
 
 _WIDE = (pl.Int128, pl.UInt128)
 _INDEX = re.compile("__index_level_[0-9]+__")
-INDEX_HINT = "the index of a pandas frame is no column: frame.reset_index() makes it one."
+INDEX_HINT = "the index of a pandas frame is not a column: frame.reset_index() makes it one."
 
 
 def is_frame(given: Any) -> bool:
@@ -69,6 +69,8 @@ def table_of(given: Any, what: str, *, once: bool = True) -> pa.Table:
             message, "give a table whose columns are of one type each."
         ) from error
     if once:
+        # Names are not checked for events: ``to_batch`` lists each repetition with all other
+        # problems.
         _check_names(table.column_names, what)
         _check_values(table, what)
     return without_index(table)
@@ -95,6 +97,7 @@ def from_polars(frame: pl.DataFrame, what: str) -> pa.Table:
                 f"{what}: expected names without NUL, found {name!r}, or a field in it, with one"
             )
             raise InvalidInputError(message, "rename it.", column=name)
+        # ``to_arrow`` would hand over the addresses of the objects.
         if kind == pl.Object:
             message = f"{what}: column {name} holds Python objects, which no table here can hold"
             raise SchemaMismatchError(message, "cast it to a type of Polars.", column=name)
@@ -148,6 +151,8 @@ def _from_pandas(frame: Any, what: str) -> pa.Table:
     _check_names(names, what)
     columns = []
     for name in names:
+        # One column at a time, so that an error names its column. The index is left out: it would
+        # change the content hash of equal rows.
         _check_objects(frame[name], name, what)
         try:
             one = pa.Table.from_pandas(frame[[name]], preserve_index=False).column(0)

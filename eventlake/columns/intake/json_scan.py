@@ -31,6 +31,7 @@ _BOM = b"\xef\xbb\xbf"
 
 def payload_problems(column: pl.Series, field: str = "data") -> Iterator[Problem]:
     """Yield a problem for each row of a text column that is not a payload; nulls are allowed."""
+    # The regular expressions do not bound the length of a text.
     settled = (
         column.is_null().to_numpy()
         | proven(column)
@@ -45,6 +46,7 @@ def payload_problems(column: pl.Series, field: str = "data") -> Iterator[Problem
 def few_payload_problems(texts: Iterable[str | None]) -> list[Problem]:
     """``payload_problems`` for a few rows, without templates and vectors."""
     rows = [(row, text.encode()) for row, text in enumerate(texts) if text is not None]
+    # One search over all texts; only if it finds something is each of them searched.
     if has_long_number(b"\n".join([text for _, text in rows])):
         return list(_problems(rows, "data"))
     return list(_problems([(row, text) for row, text in rows if not _is_short_json(text)], "data"))
@@ -79,13 +81,16 @@ def parse_one(text: bytes, limit: int, depth: int) -> tuple[Any, str | None]:
     """Parse strict JSON; return the value and None, or None and the reason for a refusal."""
     if len(text) > limit:
         return None, f"expected at most {limit:,} bytes, found {len(text):,}"
+    # Before the parser, whose message does not name the mark.
     if text.startswith(_BOM):
         return None, f"{NO_JSON} without a byte order mark"
+    # The loop in Python runs only if there are more brackets than levels.
     if text.count(b"[") + text.count(b"{") > depth and deeper_than(text, depth):
         return None, f"expected at most {depth} levels of nesting"
     try:
         value = jiter.from_json(text, catch_duplicate_keys=True, allow_inf_nan=False)
         if has_long_number(text):
+            # jiter accepts numbers beyond a double, so those that look long are converted.
             json.loads(text, parse_float=_finite, parse_int=_finite)
     except ValueError as error:
         return None, f"{NO_JSON} ({error})"

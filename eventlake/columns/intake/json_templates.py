@@ -43,10 +43,13 @@ _ESCAPED = (
 )
 _SCALAR = (
     r'(?:"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]%s)*"'
+    # At most 19 digits and an exponent of two digits: no such number is beyond a double.
     r"|-?(?:0|[1-9][0-9]{0,18})(?:\.[0-9]{1,18})?(?:[eE][+-]?[0-9]{1,2})?"
     r"|true|false|null)"
 )
+# Writers put no blank after these, or, as Python's ``json.dumps``, one.
 _COMMA, _COLON = ", ?", ": ?"
+# A key with an escape has many spellings, of which the pattern would know two.
 _PLAIN_KEY = re.compile(r'[^"\\\x00-\x1f\ud800-\udfff]*')
 
 
@@ -82,7 +85,10 @@ def proven(payloads: pl.Series) -> npt.NDArray[np.bool_]:
 def _pays(pattern: str, tried: pl.Series) -> bool:
     """Whether the expression compiles, matches some rows, and is faster than the exact parser."""
     try:
+        # Compiles the expression, so that compiling is not measured. Polars keeps it for the next
+        # call.
         tried.head(1).str.contains(pattern)
+        # CPU time: on a busy machine the clock on the wall would give up every expression.
         begun = time.thread_time()
         matches = tried.str.contains(pattern)
     except pl.exceptions.ComputeError:
@@ -121,6 +127,7 @@ def _checked(value: Any, depth: int = 0) -> Any:
             raise _NoTemplateError
         if isinstance(value, _Pairs):
             keys = [key for key, _ in value]
+            # A repeated key would be part of the pattern, and accepted in every row.
             if len(set(keys)) < len(keys) or not all(_PLAIN_KEY.fullmatch(key) for key in keys):
                 raise _NoTemplateError
         for item in value:
@@ -131,6 +138,8 @@ def _checked(value: Any, depth: int = 0) -> Any:
 def _template(values: list[Any], scalar: str) -> str:
     """A pattern for the values seen in one place; all arrays of a place share their items."""
     objects: dict[tuple[str, ...], list[_Pairs]] = {}
+    # All items of all arrays in this place share one pattern: a pattern for each length would
+    # multiply.
     arrays: list[list[Any]] = []
     patterns: dict[str, None] = {}
     for value in values:
@@ -144,6 +153,7 @@ def _template(values: list[Any], scalar: str) -> str:
         raise _NoTemplateError
     patterns |= {_object(keys, alike, scalar): None for keys, alike in sorted(objects.items())}
     if arrays:
+        # An empty array says nothing about its items, so any scalar is assumed.
         item = _template([item for array in arrays for item in array] or [None], scalar)
         patterns[rf"\[(?:{item}(?:{_COMMA}{item})*)?\]"] = None
     pattern = "|".join(patterns) if len(patterns) == 1 else f"(?:{'|'.join(patterns)})"
@@ -164,5 +174,6 @@ def _object(keys: tuple[str, ...], alike: list[_Pairs], scalar: str) -> str:
 
 def _literal(key: str) -> str:
     """A pattern for the two spellings of a key: as it is, and with non-ASCII escaped."""
+    # Python's ``json.dumps`` escapes what is not ASCII, other writers do not.
     plain, escaped = re.escape(key), re.escape(json.dumps(key)[1:-1])
     return plain if plain == escaped else f"(?:{plain}|{escaped})"

@@ -45,6 +45,7 @@ _MEANT = {
     "eventid": "id",
 }
 """Attribute names of other systems."""
+# The payload, and as much again for the attributes.
 MAX_LINE_BYTES = 2 * MAX_PAYLOAD_BYTES
 
 
@@ -105,6 +106,7 @@ def from_ndjson(content: bytes) -> tuple[pa.Table, list[Problem]]:
 
 def _line(row: int, line: bytes, problems: list[Problem]) -> dict[str, Any]:
     """The attributes in a line, with ``data`` as raw text; null means no payload."""
+    # The event is one level above its payload.
     value, reason = parse_one(line, MAX_LINE_BYTES, MAX_PAYLOAD_DEPTH + 1)
     if reason is None and not isinstance(value, dict):
         reason = "expected one JSON object a line"
@@ -114,6 +116,8 @@ def _line(row: int, line: bytes, problems: list[Problem]) -> dict[str, Any]:
     payload = value.pop("data", None)
     attributes = _attributes(row, value, problems, has_payload=payload is not None)
     if payload is not None:
+        # Decoded once more for the payload's own bytes. The exact parser has judged the line, so
+        # that its ``data`` is a single one and valid.
         attributes["data"] = bytes(_LINE.decode(line).data).decode()
     return attributes
 
@@ -163,10 +167,12 @@ def _instead_of(name: str, attributes: Mapping[str, Any], *, has_payload: bool) 
 def _extension(
     row: int, name: Any, value: Any, strangers: dict[str, Any], problems: list[Problem]
 ) -> None:
+    # CloudEvents puts binary payloads there.
     if name == "data_base64":
         problems.append(Problem(row, name, "binary payloads are not kept; expected JSON in data"))
         return
     text = name if isinstance(name, str) else ""
+    # A misspelled attribute must not silently become an extension.
     close = difflib.get_close_matches(text, ATTRIBUTES, n=1, cutoff=_MISSPELLED)
     if close or not (text.isascii() and text.isalnum() and text == text.lower()):
         other = _MEANT.get(text.replace("_", "").lower())
@@ -188,7 +194,7 @@ def _add_extensions(
         attributes["extensions"] = strangers
     elif isinstance(given, Mapping):
         problems += [
-            Problem(row, name, "expected an extension once, it stands in extensions too")
+            Problem(row, name, "expected an extension once, it is in extensions too")
             for name in strangers
             if name in given
         ]
@@ -214,6 +220,7 @@ def _table(rows: list[dict[str, Any]], problems: list[Problem]) -> pa.Table:
             )
         else:
             columns[name] = pa.array(_texts(name, values, problems), TYPES[name])
+    # A table without columns would lose the number of rows, and with it the problems of each.
     return pa.table(columns) if columns else pa.table({"id": pa.nulls(len(rows), pa.string())})
 
 

@@ -36,6 +36,8 @@ def problem_of(values: Any) -> tuple[str, str] | None:
     """
     import pandas as pd  # noqa: PLC0415 - an extra, already imported by the caller
 
+    # pandas looks at all values in compiled code; the loop below is for the columns that it leaves
+    # open.
     if pd.api.types.infer_dtype(values, skipna=True) in _SURE:
         return None
     kinds: dict[str, set[str]] = {}

@@ -18,8 +18,10 @@ _PLAIN = frozenset({str, int, bool, bytes, dict, list, type(None)})
 
 def given(value: Any) -> Any:
     """The value, or None for the missing values of pandas and numpy: NA, NaN and NaT."""
+    # Nearly every value has one of these types, and none of their values is missing.
     if type(value) in _PLAIN:
         return value
+    # By name, so that pandas is not imported for callers who do not use it.
     if type(value).__name__ == "NAType":
         return None
     single = isinstance(value, float | datetime) or (
@@ -85,6 +87,7 @@ def payload_texts(column: pa.ChunkedArray, problems: list[Problem]) -> pa.Chunke
     for row, value in enumerate(column):
         plain = None
         try:
+            # Fails for instants that Python's types cannot hold.
             plain = value.as_py()
         except (ValueError, OverflowError, pa.ArrowException) as error:
             problems.append(Problem(row, "data", f"{NO_JSON}: {error}"))

@@ -30,6 +30,7 @@ class Problem:
 
     def __str__(self) -> str:
         """``row 3, field time: expected …, found …``."""
+        # A name from Python may contain lone surrogates, which no output can encode.
         field = self.field.encode("utf-8", "backslashreplace").decode()
         where = f"row {self.row:,}, field {field}" if self.row is not None else f"column {field}"
         found = "" if self.found is None else f", found {shorten(self.found)}"

@@ -115,10 +115,11 @@ def stored_problems(table: pa.Table) -> list[Problem]:
     ]
     for rule in TEXT_RULES:
         if rule.field in frame.columns and not _is_plain(table.column(rule.field)):
-            problems += _where(frame, rule)
+            problems += _broken_rows(frame, rule)
     if "data" in frame.columns:
         problems += payload_problems(frame["data"])
     if "extensions" in frame.columns:
+        # Many events share their extensions.
         texts = frame["extensions"].drop_nulls().unique(maintain_order=True)
         problems += payload_problems(texts, "extensions")
         problems += [
@@ -133,10 +134,11 @@ def _text_problems(batch: Batch) -> list[Problem]:
     frame = batch.frame
     problems: list[Problem] = []
     for name in REQUIRED:
+        # One problem for the column instead of one for every row.
         if frame.height > 1 and frame[name].null_count() == frame.height:
             problems.append(Problem(None, name, "required, but missing in every row"))
         elif frame[name].null_count():
-            problems += _where(
+            problems += _broken_rows(
                 frame,
                 Rule(name, pl.col(name).is_null(), "required, but null or missing", shown=False),
             )
@@ -153,15 +155,14 @@ def _text_problems(batch: Batch) -> list[Problem]:
         for rule in MEANING_RULES
         if rule.field in present or (rule.field == "corrects" and "correction" in present)
     ]
-    broken = (
-        frame.select(rule.broken.any().alias(str(number)) for number, rule in enumerate(rules)).row(
-            0
-        )
-        if rules
-        else ()
-    )
-    for rule in (rule for rule, hit in zip(rules, broken, strict=True) if hit):
-        problems += _where(frame, rule)
+    if not rules:
+        return problems
+    answers = frame.select(
+        rule.broken.any().alias(str(number)) for number, rule in enumerate(rules)
+    ).row(0)
+    for rule, is_broken in zip(rules, answers, strict=True):
+        if is_broken:
+            problems += _broken_rows(frame, rule)
     return problems
 
 
@@ -208,8 +209,7 @@ def _doubles(batch: Batch) -> Iterator[Problem]:
         yield Problem(
             row,
             "id",
-            "expected (source, id) once in a batch, "
-            f"it stands in row {batch.number(first):,} already",
+            f"expected (source, id) once in a batch, it is in row {batch.number(first):,} already",
             (source, event_id),
         )
 
@@ -220,13 +220,13 @@ def _clock_problems(batch: Batch) -> Iterator[Problem]:
         micros = pl.Series("recorded_at", recorded.cast(pa.int64()))
         frame = micros.to_frame().with_columns(before=micros.shift(1))
         message = "expected an instant in every row of a copied history"
-        yield from _where(
+        yield from _broken_rows(
             frame, Rule("recorded_at", pl.col("recorded_at").is_null(), message, shown=False)
         )
         message = (
             "expected non-decreasing instants in a copied history, this one is before the row above"
         )
-        yield from _where(
+        yield from _broken_rows(
             frame,
             Rule("recorded_at", pl.col("recorded_at") < pl.col("before"), message, shown=False),
         )
@@ -239,7 +239,7 @@ def _clock_problems(batch: Batch) -> Iterator[Problem]:
         )
 
 
-def _where(frame: pl.DataFrame, rule: Rule) -> Iterator[Problem]:
+def _broken_rows(frame: pl.DataFrame, rule: Rule) -> Iterator[Problem]:
     hits = frame.select(rule.broken.alias("hit"))["hit"].fill_null(value=False).arg_true()
     values = frame[rule.field]
     for row in hits:

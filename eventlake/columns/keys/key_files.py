@@ -16,6 +16,8 @@ from eventlake.columns.keys.keys import KeyRun, Keys
 from eventlake.core.documents.manifest import KeyFile
 from eventlake.errors import CorruptionError
 
+# With buckets of a hundred keys, a commit of a hundred events read 170 KB in a lake of 100,000
+# commits; with these it reads less than 64 KB.
 _BUCKET = 8
 """Average number of keys in a bucket, or up to twice as many."""
 _ID = np.dtype("<u8")
@@ -115,8 +117,9 @@ def decode(data: bytes, file: KeyFile, where: str) -> KeyRun:
         CorruptionError: The size does not match the number of keys.
     """
     first, second = sections(file.ids, file.heads)
+    # The hash is that of the commit, but a commit from a stranger may state other numbers of keys.
     if len(data) != second.stop:
-        message = f"{where} is no key file of {file.ids:,} and {file.heads:,} keys"
+        message = f"{where} is not a key file of {file.ids:,} and {file.heads:,} keys"
         raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=where)
     heads = np.frombuffer(data, _HEAD, file.heads, second.data)
     ids = np.frombuffer(data, _ID, file.ids, first.data)

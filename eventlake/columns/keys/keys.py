@@ -91,6 +91,7 @@ def _texts_of(subjects: Iterable[str]) -> list[tuple[str, str]]:
     subjects = set(subjects)
     below: set[str] = set()
     above = subjects
+    # Ancestors that are known already end the walk, since theirs are known too.
     while (
         above := {parent for subject in above if (parent := parent_of_one(subject)) is not None}
         - below
@@ -199,9 +200,12 @@ def found_ids(ids: Keys, wanted: Keys) -> Keys:
     if not len(ids) or not len(wanted):
         return ids[:0]
     place = np.searchsorted(ids, wanted)
+    # The first key that is not smaller has the wanted fingerprint, or none has. ``place`` may be at
+    # the end.
     hits = (ids[np.minimum(place, len(ids) - 1)] & _FINGERPRINT) == wanted
     if not hits.any():
         return ids[:0]
+    # The lower bits are the cell: keys with one fingerprint are neighbours, whatever their cells.
     last = np.searchsorted(ids, wanted[hits] | _CELL, side="right")
     return np.concatenate(
         [ids[first:stop] for first, stop in zip(place[hits].tolist(), last.tolist(), strict=True)]
@@ -240,6 +244,7 @@ def shift_of(start: int, stop: int, least: int = 0) -> int:
 
 def newest_of(keys: Keys, versions: Versions) -> tuple[Keys, Versions]:
     """Sort the keys and keep each once, with its newest version."""
+    # Within a key by version, so that the last one is the newest.
     order = np.lexsort((versions, keys))
     keys, versions = keys[order], versions[order]
     newest = np.append(keys[1:] != keys[:-1], True)[: len(keys)]
@@ -249,6 +254,7 @@ def newest_of(keys: Keys, versions: Versions) -> tuple[Keys, Versions]:
 def _moved(run: KeyRun, start: int, shift: int) -> Keys:
     """A run's event keys with cells relative to another start and a coarser shift."""
     if run.shift == shift:
+        # Every cell moves by the same number of places, so the keys stay sorted.
         return run.ids + np.uint64((run.start >> shift) - (start >> shift))
     cells = (
         ((run.ids & _CELL) + np.uint64(run.start >> run.shift)) >> np.uint64(shift - run.shift)

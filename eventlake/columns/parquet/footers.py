@@ -29,10 +29,13 @@ MOST_CHUNKS = 1 << 20
 MOST_LEVELS = 256
 MOST_FOOTER_BYTES = 256 << 20
 
+# Numbers of fields as in parquet.thrift: ColumnMetaData (1 type, 3 path, 5 number of values, 7
+# compressed size, 9 first data page, 11 dictionary page), ColumnChunk, SchemaElement, FileMetaData.
 _COLUMN: Wanted = {1: None, 3: None, 5: None, 7: None, 9: None, 11: None}
 _CHUNK: Wanted = {1: None, 3: _COLUMN, 8: {}}
 _ELEMENT: Wanted = {1: None, 2: None, 3: None, 4: None, 5: None, 6: None}
 _FOOTER: Wanted = {2: _ELEMENT, 3: None, 4: {1: _CHUNK, 3: None}}
+# PageHeader: 1 type, 2 and 3 sizes before and after compression, then the header of its kind.
 _PAGE: Wanted = {
     1: None,
     2: None,
@@ -150,6 +153,7 @@ def _problem(data: Buffer, measure: Measure, rows: int | None) -> str | None:
     footer, end = _footer(data)
     total, groups = footer[3], footer[4]
     expected = f"exactly {rows:,}" if rows is not None else f"at most {MOST_ROWS:,}"
+    # The number of rows that a commit states bounds what is decoded, before anything is.
     if total != rows if rows is not None else not 0 <= total <= MOST_ROWS:
         return f"expected {expected} rows, its footer says {total:,}"
     if any(group[3] < 0 for group in groups) or sum(group[3] for group in groups) != total:
@@ -169,6 +173,8 @@ def _problem(data: Buffer, measure: Measure, rows: int | None) -> str | None:
             _add(sizes, data, end, leaf, chunk, group=number, rows=group[3])
             if found := sizes.problem(len(data)):
                 return found
+    # Measuring decodes pages, so it happens only if the largest possible text would exceed the
+    # limit.
     left = _most(len(data), MOST_RATIO) - sizes.text
     if sum(doubt.most_bytes for doubt in sizes.doubts.values()) > left:
         for doubt in sizes.doubts.values():
@@ -179,6 +185,8 @@ def _problem(data: Buffer, measure: Measure, rows: int | None) -> str | None:
 
 
 def _most(size_bytes: int, ratio: int) -> int:
+    # Honest files compress well too: a limit by the ratio alone would refuse small ones, and a
+    # limit by size alone large ones.
     return max(FREE_BYTES, FAIR_RATIO * size_bytes, min(ratio * size_bytes, machine_bytes() // 4))
 
 
@@ -213,13 +221,13 @@ def _leaves(elements: Sequence[Mapping[int, Any]]) -> list[Leaf]:
     found: list[Leaf] = []
     for number, element in enumerate(elements):
         children, name = element.get(5, 0), element[4].decode()
-        path, repeated = (
-            ((), False) if not number else (*waiting[-1][1:],) if waiting else _no_parent()
-        )
+        path: tuple[str, ...] = ()
+        repeated = False
         if number:
-            left = waiting.pop()
-            if left[0] > 1:
-                waiting.append((left[0] - 1, *left[1:]))
+            _expect(waiting, "its schema goes on after its end")
+            left, path, repeated = waiting.pop()
+            if left > 1:
+                waiting.append((left - 1, path, repeated))
             path, repeated = (*path, name), repeated or element.get(3) == _REPEATED
         _expect(
             len(waiting) <= MOST_LEVELS and len(path) <= MOST_LEVELS,
@@ -236,11 +244,6 @@ def _leaves(elements: Sequence[Mapping[int, Any]]) -> list[Leaf]:
                 waiting.append((children, path, repeated))
     _expect(elements and not waiting, "its schema is cut")
     return found
-
-
-def _no_parent() -> tuple[tuple[str, ...], bool]:
-    message = "its schema goes on after its end"
-    raise MalformedError(message)
 
 
 def _leaf(path: tuple[str, ...], element: Mapping[int, Any], *, repeated: bool) -> Leaf:
@@ -263,6 +266,8 @@ def _add(
 ) -> None:
     """Add the sizes of a column chunk's pages."""
     where = f"column {'.'.join(leaf.path)[:100]} of row group {group:,}"
+    # An entry for another file (1) or a key (8) makes readers look at other bytes than were
+    # checked.
     _expect(chunk.keys() == {3}, f"{where} is in another file, or encrypted")
     column = chunk[3]
     values, start = column[5], column[9]
@@ -312,6 +317,7 @@ def _pages(
     data: Buffer, at: int, stop: int, values: int, where: str
 ) -> Iterator[tuple[int, int, int, int]]:
     """Yield kind, decompressed size, number of values and encoding of each page of a chunk."""
+    # Readers go by the number of values, not by the number of pages.
     seen = 0
     while seen < values:
         header, at = read(data, at, stop, _PAGE)
@@ -334,6 +340,7 @@ def _pages(
             f"{where} has pages of more than its {values:,} values",
         )
         _expect(
+            # A value of a dictionary takes at least one byte.
             kind != _DICTIONARY or count <= max(bytes_, 1),
             f"{where} has a dictionary of {count:,} values in {bytes_:,} bytes",
         )

@@ -19,6 +19,8 @@ def read_parquet(path: str) -> pa.Table:
     """
     check_footer(path)
     table = pq.ParquetFile(path).read()
+    # Arrow reads INT96 as nanoseconds, which wrap, or as microseconds, which are cut. Both are
+    # read, and compared.
     legacy = int96_columns(path)
     if not legacy:
         return table
@@ -107,6 +109,8 @@ def parquet_parts(path: str) -> Iterator[pa.Table]:
 
 def _batches(path: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
     """The record batches of a file with INT96 instants in microseconds."""
+    # With ``pre_buffer`` Arrow keeps every row group that it has read, so memory would grow to the
+    # size of the file.
     fine = pq.ParquetFile(path, pre_buffer=False).iter_batches(
         batch_size=segments.MAX_ROWS, columns=columns
     )

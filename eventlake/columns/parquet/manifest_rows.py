@@ -83,6 +83,7 @@ def joined(tables: Sequence[pa.Table]) -> pa.Table | None:
     Returns:
         None if a later commit may have replaced segments of an earlier one.
     """
+    # A compaction names segments of earlier commits, whose rows must then change.
     if any("compact" in table.column("kind").to_pylist() for table in tables[1:] or tables):
         return None
     return pa.concat_tables(tables).combine_chunks()
@@ -190,6 +191,7 @@ def from_table(table: pa.Table, where: str) -> list[Row]:
     """
     try:
         flat = zip(*(table.column(name).to_pylist() for name in _SCHEMA.names), strict=True)
+        # Many segments have the same counts by type; each text is decoded once.
         kinds: dict[str, tuple[tuple[str, int], ...]] = {}
         return [_row(list(group), kinds) for _, group in groupby(flat, key=lambda row: row[0])]
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:

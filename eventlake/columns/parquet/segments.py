@@ -16,6 +16,7 @@ from eventlake.core.attributes import REQUIRED
 from eventlake.core.names import repeated
 from eventlake.errors import CorruptionError
 
+# The size of DuckDB's own row groups, which its threads read in parallel.
 ROW_GROUP_ROWS = 122_880
 MAX_ROWS = 1_000_000
 """Maximum rows of a segment; a larger batch becomes several segments of one commit."""
@@ -62,6 +63,7 @@ def _encoded(table: pa.Table, large: list[str], repeating: Sequence[str]) -> byt
             name: "DELTA_BINARY_PACKED" for name in _DELTA if name in table.column_names
         },
         write_statistics=[name for name in _STATISTICS if name in table.column_names],
+        # Without Arrow's schema in the metadata, every reader derives the types from Parquet's own.
         store_schema=False,
     ) as writer:
         writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
@@ -72,6 +74,7 @@ def _encoded(table: pa.Table, large: list[str], repeating: Sequence[str]) -> byt
 def _readable(table: pa.Table, write: Callable[[bool], bytes]) -> bytes:
     """Write a table densely, unless a reader would refuse it for its compression ratio."""
     data = write(True)
+    # A smaller table is within the limit however well it compresses; it need not be read again.
     if table.nbytes > footers.FREE_BYTES // 2 and footers.problem(data, text_bytes_in(data)):
         return write(False)
     return data
@@ -138,6 +141,7 @@ def plain_row_groups(data: bytes, where: str, *, rows: int | None = None) -> Ite
     try:
         file = _opened(data, where, rows)
         for number in range(file.num_row_groups):
+            # The caller reads several segments at once, one thread each.
             yield _valid(file.read_row_group(number, use_threads=False))
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _unreadable(where, error) from error
@@ -259,7 +263,7 @@ def footer_rows(data: bytes, where: str) -> int:
 
 
 def _unreadable(where: str, error: Exception) -> CorruptionError:
-    message = f"{where} is no readable Parquet file of the expected columns: {error}"
+    message = f"{where} is not a readable Parquet file of the expected columns: {error}"
     return CorruptionError(
         message, "run 'eventlake verify LAKE'; restore the file from a backup.", path=where
     )

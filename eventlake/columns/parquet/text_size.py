@@ -55,6 +55,8 @@ def _lengths(source: bytes | str, doubt: Doubt) -> Iterator[pa.Array]:
             "that are written as changes to the one before"
         )
         raise MalformedError(message)
+    # A value may repeat all of the page before it, so the batch is sized for the longest possible
+    # ones.
     rows = max(1, min(_MOST_BATCH_ROWS, _BATCH_BYTES // max(doubt.longest, 1)))
     file = pq.ParquetFile(given)
     for batch in file.iter_batches(

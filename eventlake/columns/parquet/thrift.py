@@ -51,6 +51,8 @@ class _Reader:
         self.data, self.at, self.end = data, at, end
 
     def struct(self, wanted: Wanted, level: int) -> dict[int, Any]:
+        # Fields that nobody asked for are walked too, and a stranger may nest them as deeply as
+        # Python's stack.
         if level > _MOST_LEVELS:
             message = f"nested in more than {_MOST_LEVELS} levels"
             raise ThriftError(message)
@@ -94,6 +96,8 @@ class _Reader:
         head = self._byte()
         count = head >> 4 if head >> 4 != 15 else self._varint()  # noqa: PLR2004 - 15: the count follows
         if count > self.end - self.at:
+            # Every value takes at least a byte. Without this bound, a few bytes could ask for
+            # billions of values.
             message = f"a list of {count:,} values in {self.end - self.at:,} bytes"
             raise ThriftError(message)
         kept = wanted is None or bool(wanted)
