@@ -365,7 +365,7 @@ def test_a_file_of_another_length_than_its_keys_need_is_refused(step):
     run = sorted_run(200, 150)
     data = key_files.encode(run)
     file = KeyFile("", len(data), len(run.ids), len(run.heads), run.start, run.shift)
-    with pytest.raises(CorruptionError, match="no key file of 200"):
+    with pytest.raises(CorruptionError, match="not a key file of 200"):
         key_files.decode(data[:step] if step < 0 else data + bytes(step), file, "here")
 
 
