@@ -37,12 +37,13 @@ from eventlake.history.proofs import prove_consistency, prove_inclusion
 from eventlake.history.resolve import At, resolve
 from eventlake.history.snapshot import Snapshot
 from eventlake.history.verifying.report import Report
-from eventlake.log.appending.append import Terms, append, append_parts, problems_of
-from eventlake.log.appending.duplicates import REFUSE, SKIP, check_choice, drop_repeats
+from eventlake.log.appending.append import Terms, problems_of
+from eventlake.log.appending.append_events import append_events
+from eventlake.log.appending.duplicates import REFUSE, SKIP, check_choice
 from eventlake.log.appending.expectations import check_kinds
 from eventlake.log.appending.group_commit import Member, commit_group
 from eventlake.log.appending.positions import next_position
-from eventlake.log.appending.read_events import checked_batch, parts_of
+from eventlake.log.appending.read_events import checked_batch
 from eventlake.log.appending.receipt import Receipt
 from eventlake.log.appending.resolve_commit import resolve_commit
 from eventlake.log.appending.writer import Writer
@@ -243,20 +244,8 @@ class Lake:
         """
         at = Position.of(producer, position)
         check_choice(duplicates, positioned=at is not None)
-        skip = duplicates == SKIP
-        terms = Terms(at, check_kinds(expect), skip)
-        parts = None if skip or at else parts_of(events)
-        if parts is not None:
-            # Storing many parts takes long: a chain of its own leaves other threads unblocked.
-            chain = open_chain(self._storage, self._chain.trust)
-            receipt = append_parts(chain, parts, _now(), terms)
-            keep_folded(chain)
-            return receipt
-        batch = checked_batch(events, drop_repeats=drop_repeats if skip else None)
-        with self._lock:
-            receipt = append(self._chain, batch, _now(), terms)
-            keep_folded(self._chain)
-        return receipt
+        terms = Terms(at, check_kinds(expect), duplicates == SKIP)
+        return append_events(self._chain, self._lock, events, _now, terms)
 
     def check(self, events: Any) -> list[Problem]:
         """List the problems for which ``append`` would refuse a batch, without appending it.

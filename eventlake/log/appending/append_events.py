@@ -1,0 +1,49 @@
+"""Append events of any supported form: as one batch in memory, or part by part."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from eventlake.log.appending.append import Terms, append, append_parts
+from eventlake.log.appending.duplicates import drop_repeats
+from eventlake.log.appending.read_events import checked_batch, parts_of
+from eventlake.log.appending.receipt import Receipt
+from eventlake.log.chain.chain import Chain
+from eventlake.log.chain.open_chain import open_chain
+from eventlake.log.maintaining.fold import keep_folded
+
+
+def append_events(
+    chain: Chain,
+    lock: AbstractContextManager[object],
+    events: Any,
+    now: Callable[[], int],
+    terms: Terms,
+) -> Receipt:
+    """Append events, whole or not at all; on return they are durable.
+
+    Args:
+        chain: The lake's log.
+        lock: Held while this chain is used.
+        events: See ``Lake.append``.
+        now: The writer's clock, in microseconds since 1970-01-01 UTC. It is read once the events
+            are read.
+        terms: The conditions of the append.
+
+    Raises:
+        EventlakeError: See ``Lake.append``.
+    """
+    # Both terms compare the batch with stored events, one by one, which needs it in memory.
+    is_compared = terms.position is not None or terms.skip_identical
+    parts = None if is_compared else parts_of(events)
+    if parts is not None:
+        # Storing many parts takes long: a chain of its own leaves other threads unblocked.
+        own_chain = open_chain(chain.storage, chain.trust)
+        receipt = append_parts(own_chain, parts, now(), terms)
+        keep_folded(own_chain)
+        return receipt
+    batch = checked_batch(events, drop_repeats=drop_repeats if terms.skip_identical else None)
+    with lock:
+        receipt = append(chain, batch, now(), terms)
+        keep_folded(chain)
+    return receipt
