@@ -50,7 +50,7 @@ from eventlake.log.appending.writer import Writer
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.entry import Entry
 from eventlake.log.chain.events_of_commits import retry_after_compaction
-from eventlake.log.chain.open_chain import create_chain, open_chain
+from eventlake.log.chain.open_or_create import create_chain, open_chain
 from eventlake.log.clock import Clock, accept, clock_of
 from eventlake.log.maintaining.compact import TARGET_BYTES, Compaction, compact
 from eventlake.log.maintaining.fold import keep_folded

@@ -11,7 +11,7 @@ import tempfile
 import pytest
 from hypothesis import HealthCheck, settings
 
-from eventlake.cli.main import main
+from eventlake.cli.application import main
 from eventlake.testing.s3 import s3_server
 from tests.scope import EVERY_CASE, QUICK, examples, sample
 

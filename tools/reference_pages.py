@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import eventlake as el
 from eventlake import errors
-from eventlake.cli.main import app
+from eventlake.cli.application import app
 from eventlake.cli.output import ENVIRONMENT, REFUSED
 from eventlake.columns.hashing.content import logical_type
 from eventlake.exactness.on_duckdb import functions

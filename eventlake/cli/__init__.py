@@ -6,6 +6,6 @@ Exit codes: 0 done, 1 refused or differs, 2 usage, 3 environment; 130, 143 and 1
 SIGINT, SIGTERM or SIGHUP.
 """
 
-from eventlake.cli.main import main
+from eventlake.cli.application import main
 
 __all__ = ["main"]

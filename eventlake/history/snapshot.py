@@ -19,7 +19,7 @@ from eventlake.history.polars_scan import AS_RECORDED, LATEST
 from eventlake.history.resolve import at_checkpoint, checked_instant
 from eventlake.history.sql.result import SqlResult
 from eventlake.history.sql.result import query as run_query
-from eventlake.log.chain.open_chain import open_chain
+from eventlake.log.chain.open_or_create import open_chain
 from eventlake.tables.columns import NAMED, shown_columns
 from eventlake.tables.files import EventTable
 from eventlake.verbs import verbs

@@ -17,9 +17,9 @@ from eventlake.importing.rules import (
     Table,
     Template,
     Time,
-    kind_of,
     template,
     template_setting,
+    value_kind,
 )
 from eventlake.importing.settings import Settings
 from eventlake.importing.times import check_zone
@@ -183,7 +183,7 @@ def _key(settings: Settings, value: Any, clock: Clock) -> Key:
     column = inner.text("column")
     return Key(
         column,
-        kind_of(inner, inner.any("type") or "utf8", key=True),
+        value_kind(inner, inner.any("type") or "utf8", key=True),
         _time_rule(inner, Template((("", column),)), clock),
     )
 
@@ -197,7 +197,7 @@ def _fields(settings: Settings, name: str, clock: Clock) -> tuple[Field, ...]:
 
 def _field(where: str, name: str, value: Any, clock: Clock) -> Field:
     settings = Settings(where, {"column": value} if isinstance(value, str) else value, _FIELD)
-    kind = kind_of(settings, settings.any("type") or "utf8")
+    kind = value_kind(settings, settings.any("type") or "utf8")
     _check_fit(settings, kind)
     codes = settings.table("codes") if "codes" in settings else None
     if codes is not None and not all(isinstance(meaning, str) for meaning in codes.values()):

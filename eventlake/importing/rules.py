@@ -246,7 +246,7 @@ class Events:
         return tuple(dict.fromkeys([*named, *(key.column for key in self.order)]))
 
 
-def kind_of(settings: Settings, value: Any, *, key: bool = False) -> Kind:
+def value_kind(settings: Settings, value: Any, *, key: bool = False) -> Kind:
     """Parse the name of a type.
 
     Raises:

@@ -4,7 +4,8 @@ Knows paths and bytes; must not know what a commit or a segment is. May import `
 and ``eventlake.errors``.
 """
 
-from eventlake.storage.check_hash import RESTORE_HINT, check_hash
+from eventlake.storage.create_race import probe
+from eventlake.storage.hash_check import RESTORE_HINT, check_hash
 from eventlake.storage.local import LocalStorage
 from eventlake.storage.memory import MemoryStorage
 from eventlake.storage.nearby import lake_nearby
@@ -27,7 +28,6 @@ from eventlake.storage.port import (
     size_of,
     state_of,
 )
-from eventlake.storage.probe import probe
 from eventlake.storage.uri import can_be_reopened, from_uri, is_uri
 
 __all__ = [

@@ -226,7 +226,7 @@ def foreign(
     """
     text = os.fspath(given)
     try:
-        kind = kind_of(os.path.expanduser(text))  # noqa: PTH111 - an address is no path
+        kind = file_kind(os.path.expanduser(text))  # noqa: PTH111 - an address is no path
     except (OSError, ValueError):
         return None
     if kind is None or kind in native or kind not in _HINTS[use]:
@@ -260,7 +260,7 @@ def foreign(
     )
 
 
-def kind_of(given: str) -> str | None:
+def file_kind(given: str) -> str | None:
     """The kind of the file at a path, by its first bytes, then by its name."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", given):
         return "address"
@@ -271,10 +271,10 @@ def kind_of(given: str) -> str | None:
         return "pattern" if glob.has_magic(given) and not path.exists() else None
     with path.open("rb") as file:
         first = file.read(_FIRST_BYTES)
-    return _kind_of_file(path, first) if first else "empty"
+    return _kind_of_bytes(path, first) if first else "empty"
 
 
-def _kind_of_file(path: Path, first: bytes) -> str | None:
+def _kind_of_bytes(path: Path, first: bytes) -> str | None:
     suffixes = [one.lower() for one in path.suffixes]
     if suffixes[-1:] == [".tgz"] or ".tar" in suffixes[-2:]:
         return "tar"

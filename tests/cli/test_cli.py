@@ -13,7 +13,7 @@ import typer
 
 import eventlake as el
 import eventlake.lake as lake_module
-from eventlake.cli.main import app, main
+from eventlake.cli.application import app, main
 from eventlake.projections.on_duckdb import run as duckdb_runner
 from tests.support.dataset_fixtures import POLARS_TOTALS, definition, events, make_lake
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 import eventlake as el
-from eventlake.cli.main import main
+from eventlake.cli.application import main
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.datasets.definitions.lock import Lock
 from eventlake.errors import (

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 import eventlake as el
-from eventlake.cli.main import main
+from eventlake.cli.application import main
 from eventlake.errors import CorruptionError, InvalidInputError, NotFoundError
 from eventlake.projections.on_duckdb import run as duckdb_runner
 from tests.support.dataset_fixtures import cell, event, make_lake, sql

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 import eventlake as el
-from eventlake.cli.main import main
+from eventlake.cli.application import main
 from eventlake.demo import SCHEMAS, definition, simulate
 from eventlake.errors import NotIdenticalError
 from eventlake.projections.on_duckdb import run as duckdb_runner

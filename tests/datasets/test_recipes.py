@@ -386,7 +386,7 @@ def test_only_rows_that_nobody_named_are_given_back_and_they_can_be_made_again(l
 
 
 def test_a_lock_keeps_what_it_names(lake, tmp_path, capsys):
-    from eventlake.cli.main import main  # noqa: PLC0415
+    from eventlake.cli.application import main  # noqa: PLC0415
 
     folder = tmp_path / "counts"
     folder.mkdir()

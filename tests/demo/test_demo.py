@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 import eventlake as el
-from eventlake.cli.main import main
+from eventlake.cli.application import main
 from eventlake.columns.hashing.content import content_hash
 from eventlake.datasets.definitions.lock import Lock
 from eventlake.demo.lender import LOANS_MAX, simulate

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 import eventlake as el
-from eventlake.cli.main import main
+from eventlake.cli.application import main
 from eventlake.core import layout
 from eventlake.errors import InvalidInputError, NotFoundError, StorageError
 from eventlake.storage import MemoryStorage

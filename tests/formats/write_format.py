@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 import eventlake as el
-from eventlake.log.chain.open_chain import open_chain
+from eventlake.log.chain.open_or_create import open_chain
 from eventlake.log.maintaining.fold import fold
 
 ORIGIN = "compat.eventlake/loans"

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 import eventlake as el
-from eventlake.cli.main import main
+from eventlake.cli.application import main
 from eventlake.core.instants import format_instant
 from eventlake.errors import InvalidInputError, NotFoundError, StorageError
 from eventlake.storage import LocalStorage, MemoryStorage

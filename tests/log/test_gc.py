@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import eventlake as el
-from eventlake.cli.main import main
+from eventlake.cli.application import main
 from eventlake.columns.parquet import segments
 from eventlake.core import layout
 from eventlake.errors import (

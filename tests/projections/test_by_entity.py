@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eventlake as el
-from eventlake.cli.main import main
+from eventlake.cli.application import main
 from eventlake.columns.parquet import frames
 from eventlake.core import layout
 from eventlake.datasets.building import buckets as buckets_module

@@ -12,7 +12,7 @@ import eventlake as el
 from eventlake.columns.parquet import segments
 from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.history import pinned
-from eventlake.log.chain.open_chain import open_chain
+from eventlake.log.chain.open_or_create import open_chain
 from eventlake.storage import LocalStorage, NotStoredError, port
 from eventlake.tables import files
 from eventlake.tables.ranges import commit_at

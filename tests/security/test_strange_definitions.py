@@ -6,7 +6,7 @@ import threading
 import pytest
 
 import eventlake as el
-from eventlake.cli.main import main
+from eventlake.cli.application import main
 from eventlake.errors import InvalidProjectionError, StorageError
 from tests.support.dataset_fixtures import definition, make_lake
 

@@ -52,7 +52,7 @@ class TestMoto(StorageContract):
 
 def test_a_lake_lives_in_it(bucket, monkeypatch):
     # The probe asks for one winner of every race, which moto cannot promise.
-    opening = sys.modules["eventlake.log.chain.open_chain"]
+    opening = sys.modules["eventlake.log.chain.open_or_create"]
     monkeypatch.setattr(opening, "probe", lambda storage: None)
     uri = f"s3://{bucket}/lakes/one"
     lake = el.create(uri, "o")

@@ -26,7 +26,7 @@ from eventlake.history.pinned import PinnedHistory
 from eventlake.history.resolve import resolve
 from eventlake.history.snapshot import Snapshot
 from eventlake.history.sql.duckdb_views import EntityFilter
-from eventlake.log.chain.open_chain import open_chain
+from eventlake.log.chain.open_or_create import open_chain
 from eventlake.progress import task as progress
 from eventlake.projections.computation import Computation, RunOptions
 from eventlake.projections.kinds import kind_of, prepare

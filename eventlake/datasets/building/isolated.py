@@ -23,7 +23,7 @@ from eventlake.errors import StorageError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.resolve import resolve
 from eventlake.history.snapshot import Snapshot
-from eventlake.log.chain.open_chain import open_chain
+from eventlake.log.chain.open_or_create import open_chain
 from eventlake.memory import MORE, bound_memory, can_bound_more, out_of_memory
 from eventlake.progress import task
 from eventlake.projections.kinds import kind_named

@@ -32,7 +32,7 @@ from eventlake.errors import (
 )
 from eventlake.features.feature_set import FeatureSet
 from eventlake.storage import ObjectMissingError, Storage, read_sized
-from eventlake.storage.check_hash import check_hash
+from eventlake.storage.hash_check import check_hash
 
 SPINE = "spine.parquet"
 SOURCE = "source"

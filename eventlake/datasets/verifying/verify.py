@@ -16,7 +16,7 @@ from eventlake.history.resolve import at_checkpoint
 from eventlake.history.verifying.report import Finding, Report, Tally
 from eventlake.history.verifying.verify import verify, with_findings
 from eventlake.log.chain.chain import Chain
-from eventlake.log.chain.open_chain import open_chain
+from eventlake.log.chain.open_or_create import open_chain
 from eventlake.log.maintaining.attempts import is_given_up
 from eventlake.storage import Storage, StoredObject
 from eventlake.trust import OWN

@@ -9,7 +9,7 @@ from eventlake.log.appending.duplicates import drop_repeats
 from eventlake.log.appending.read_events import checked_batch, parts_of
 from eventlake.log.appending.receipt import Receipt
 from eventlake.log.chain.chain import Chain
-from eventlake.log.chain.open_chain import open_chain
+from eventlake.log.chain.open_or_create import open_chain
 from eventlake.log.maintaining.fold import keep_folded
 
 

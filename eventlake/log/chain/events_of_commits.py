@@ -10,7 +10,7 @@ from eventlake.errors import CorruptionError
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.checked_read import stored_events
 from eventlake.log.chain.manifest import SegmentRanges
-from eventlake.log.chain.open_chain import open_chain
+from eventlake.log.chain.open_or_create import open_chain
 
 T = TypeVar("T")
 _FEW_COMMITS = 64
