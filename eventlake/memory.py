@@ -6,6 +6,7 @@ of short ones.
 
 import os
 import re
+from functools import cache
 from pathlib import Path
 
 from eventlake.errors import InvalidInputError, StorageError
@@ -22,6 +23,7 @@ _UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
+@cache
 def machine_bytes() -> int:
     """Bytes of memory of the machine, or of the container if its limit is lower."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
