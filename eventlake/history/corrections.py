@@ -44,7 +44,9 @@ def families(corrections: pl.DataFrame) -> pl.DataFrame:
         )
         if above["above"].null_count() == above.height:
             break
+        # A root that is corrected by nothing above it is the first event, and stays.
         roots = above.select("source", "id", root=pl.coalesce("above", "root"))
+    # First events correct nothing, so they are not among the rows yet.
     firsts = roots.select("source", id="root", root="root").unique()
     return pl.concat([firsts, roots])
 
@@ -80,6 +82,7 @@ def symmetric_difference(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame
     """The rows that are in exactly one of two frames with the same columns; nulls are equal."""
     pairs = ((one, other), (other, one))
     return pl.concat(
+        # Two anti joins and not a union without duplicates, which would keep rows of both frames.
         [left.join(right, on=left.columns, how="anti", nulls_equal=True) for left, right in pairs]
     )
 
@@ -96,6 +99,7 @@ def not_first_known(events: pl.DataFrame, corrections: pl.DataFrame) -> pl.Serie
         corrections: As for ``lifetimes``.
     """
     members = events.join(lifetimes(corrections), on=FAMILY).join(families(corrections), on=FAMILY)
+    # An event is known to cutoffs after its ``recorded_at``, hence the microsecond.
     known = pl.max_horizontal("time", pl.col("recorded_at").dt.offset_by("1us"))
     visible = members.filter(pl.col(SPOKE) & (pl.col(UNTIL).is_null() | (pl.col(UNTIL) >= known)))
     first = visible.group_by("source", "root").agg(pl.col("sequence").min())

@@ -37,14 +37,16 @@ def _follow(
     quiet_since = time.monotonic()
     while True:
         snapshot = head()
+        # Watermarks never decrease, so a lower one means that commits were lost. Waiting for it to
+        # catch up would skip the events that are appended at those sequences.
         if after > snapshot.watermark:
             message = (
                 f"the lake has {snapshot.watermark:,} events, "
-                f"fewer than the {after:,} that were dealt with: its end is missing"
+                f"fewer than the {after:,} that were processed: its end is missing"
             )
             raise InvalidInputError(
                 message,
-                "the lake was restored from an older copy; look before you go on.",
+                "the lake was restored from an older copy; find out what is lost before going on.",
                 after=after,
             )
         while after < snapshot.watermark:
@@ -53,6 +55,7 @@ def _follow(
             frame = snapshot.collected(partial(_slice, after=after, stop=stop))
             after = stop
             yield frame.select(SCHEMA.names())
+            # After the yield: the time that the consumer spends on a batch is not silence.
             quiet_since = time.monotonic()
         if timeout_seconds is not None and time.monotonic() - quiet_since >= timeout_seconds:
             return

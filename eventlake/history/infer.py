@@ -30,6 +30,7 @@ def infer_schema(snapshot: Snapshot, event_type: str) -> Proposal:
 
     def payloads(snapshot: Snapshot) -> pl.LazyFrame:
         events = snapshot.scan(columns=["data", "correction"], types=event_type).gather_every(
+            # Rounded up, so that the sample never has more than ``_SAMPLE`` payloads.
             -(-total // _SAMPLE)
         )
         return events.filter(~(pl.col("correction").eq_missing("retract") & nothing)).select("data")

@@ -24,6 +24,7 @@ def pin(chain: Chain, watermark: int) -> PinnedHistory:
     # A compaction may keep the root and still change ``recorded_at``, which no leaf hash covers.
     check_compacted(chain, [stretch.placed for stretch in stretches])
     catalogue = chain.catalogue()
+    # There is no commit before the first event that could name the root.
     if not watermark:
         empty = Checkpoint(chain.origin, 0, EMPTY_ROOT.hex())
         return PinnedHistory(

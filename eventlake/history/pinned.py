@@ -182,6 +182,7 @@ class PinnedHistory:
 
     def first_recorded(self, since: int = 0) -> int | None:
         """The instant of the first event from a sequence on, in microseconds; None without one."""
+        # Only a compacted segment, whose events have several instants, stores the column.
         stretch = next((one for one in self.stretches if one.stop > since), None)
         if stretch is None or stretch.recorded_at is not None:
             return None if stretch is None else stretch.recorded_at
@@ -278,6 +279,8 @@ class PinnedHistory:
                 missing_files = self.missing_files()
                 if not missing_files:
                     raise
+                # The next attempt derives or pins other files; these must not count as missing
+                # again.
                 self._opened.difference_update(missing_files)
                 last = error
         path = missing_files[0]
@@ -324,6 +327,8 @@ class PinnedHistory:
         digest = hashlib.sha256()
         last: int | None = None
         for start, recorded_at in self._runs():
+            # Equal neighbours are one run, so that copies of a history in other batches have the
+            # same hash.
             if recorded_at != last:
                 digest.update(f"{start}:{recorded_at},".encode())
                 last = recorded_at
@@ -349,6 +354,7 @@ class PinnedHistory:
 def _is_missing(path: str) -> bool:
     try:
         Path(path).stat()
+    # Only these prove that a file is gone; a file that is not accessible is another error.
     except (FileNotFoundError, NotADirectoryError):
         return True
     except OSError:

@@ -46,9 +46,11 @@ def scan(
     recorded_at = _recorded_at(history)
     time = pl.coalesce("time", recorded_at) if history.undated and not raw else pl.col("time")
     last = history.stretches[-1]
+    # The rows are cut before they are filtered, because ``head`` counts rows that are left.
     whole = frame if last.stop == last.segment.stop else frame.head(history.watermark)
     return (
         whole.filter(*where)
+        # Polars' row index is unsigned.
         .with_columns(pl.col("sequence").cast(pl.Int64))
         .with_columns(time.alias("time"), recorded_at.alias("recorded_at"))
         .select(EVENT_COLUMNS)
@@ -97,6 +99,7 @@ def first_known(source: EventTable) -> pl.LazyFrame:
         .join(members, on=FAMILY, how="semi")
         .collect()
     )
+    # Only members of families can be left out, so only they are collected.
     later = not_first_known(events, corrections)
     return frame.join(later.to_frame().lazy(), on="sequence", how="anti")
 
@@ -123,6 +126,8 @@ def _cut(frame: pl.LazyFrame, stop: int | None) -> pl.LazyFrame:
 
 
 def _files(locations: list[str]) -> pl.LazyFrame:
+    # A segment has no sequence column: the index of a row over all files is its sequence. Without a
+    # hive schema or patterns, because a folder may be called ``year=2026`` or ``[a]``.
     return pl.scan_parquet(
         locations,
         schema=STORED,
@@ -139,6 +144,7 @@ def _tables(history: PinnedHistory) -> pl.LazyFrame:
         pl.DataFrame(history.read(stretch, list(STORED))) for stretch in history.stretches
     )
     empty = pl.DataFrame(schema=STORED)
+    # Segments store only the attributes that some of their events have.
     return pl.concat([empty, *frames], how="diagonal").lazy().with_row_index("sequence")
 
 
@@ -155,5 +161,6 @@ def _recorded_at(history: PinnedHistory) -> pl.Expr:
         return pl.col("recorded_at")
     starts = pl.Series([stretch.segment.start for stretch in stretches], dtype=pl.Int64)
     position = pl.lit(starts).search_sorted(pl.col("sequence"), side="right") - 1
+    # Most reads lie within one commit; a constant saves the search for each row.
     assigned = pl.lit(runs).gather(position) if runs.n_unique() > 1 else pl.lit(runs[0], INSTANT)
     return pl.coalesce("recorded_at", assigned) if runs.null_count() else assigned

@@ -62,6 +62,7 @@ def _part(
     hashed: dict[str, leaves.Hashes],
 ) -> CompactRange:
     segment = stretch.segment
+    # Commits hold the nodes of whole segments, so nothing is read.
     if (first, last) == (segment.start, segment.stop):
         return segment.range
     # A proof asks for several ranges of the same segment.

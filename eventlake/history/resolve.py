@@ -47,6 +47,7 @@ def resolve(chain: Chain, at: At) -> PinnedHistory:
     """
     if at is None:
         return pin(chain, chain.watermark)
+    # In Python a bool is an integer, and True would pin the first event.
     if isinstance(at, bool):
         raise _unsupported(at)
     if isinstance(at, Integral):
@@ -135,6 +136,7 @@ def _at_instant(chain: Chain, instant: int) -> PinnedHistory:
             if commit.recorded_at >= instant:
                 return pin(chain, segment.start)
         elif segment.recorded[1] >= instant:
+            # The instant lies inside a compacted segment, whose events have several instants.
             history = pin(chain, segment.stop)
             recorded = (
                 history.read(history.stretches[-1], ["recorded_at"])

@@ -110,7 +110,7 @@ class Snapshot:
         Raises:
             InvalidInputError: A column is unknown.
         """
-        wanted = [types] if isinstance(types, str) else None if types is None else list(types)
+        wanted = None if types is None else [types] if isinstance(types, str) else list(types)
         for event_type in wanted or ():
             if (
                 isinstance(event_type, str)
@@ -224,10 +224,13 @@ class Snapshot:
         try:
             return frame.collect()
         except (pl.exceptions.PolarsError, OSError) as error:
+            # Asked first: ``read`` may pin the history again, which forgets the files that were
+            # opened.
             is_missing = self.history.missing_files() or isinstance(error, FileNotFoundError)
             self.read(PinnedHistory.check)
             if not is_missing:
                 raise
+            # Polars appends the whole query plan after the first line.
             problem = str(error).partition(chr(10))[0]
             message = f"a file that this frame reads was collected as garbage: {problem}"
             raise StorageError(
@@ -299,6 +302,7 @@ class Snapshot:
             cut |= stretch.stop < stretch.segment.stop
             for name, count in stretch.segment.types:
                 counts[name] = counts.get(name, 0) + count
+        # Commits count the types of whole segments, not of a part.
         if cut:
             rows = self.collected(
                 lambda snapshot: snapshot.scan(columns=["type"]).group_by("type").len()
@@ -327,6 +331,8 @@ def _about(subject: str, *, recursive: bool) -> pl.Expr:
     below = subject.rstrip("/") + "/"
     return (
         exact
+        # "0" follows "/", so this half-open range is exactly the subjects that begin with
+        # ``below``.
         | ((pl.col("subject") >= below) & (pl.col("subject") < below[:-1] + chr(ord("/") + 1)))
         if recursive
         else exact
@@ -339,6 +345,7 @@ def _condition(where: Any, among: Sequence[str]) -> pl.Expr:
         raise InvalidInputError(
             message, "write where=pl.col('amount') > 100; el.field is for features and spines."
         )
+    # Polars expands names that begin with ``^`` as regular expressions over the frame's columns.
     _known([name for name in where.meta.root_names() if not name.startswith("^")], among)
     return where
 

@@ -81,6 +81,8 @@ class FeatureProjections(Kind):
             hint = f"pass spine=pl.DataFrame({columns}), or {events}."
             raise InvalidProjectionError(message, hint)
         plan = computation.feature_plan
+        # A part of the entities was checked with the whole spine, in the process that split the
+        # build.
         if options.only is None:
             check_spine(plan, history, spine)
         else:
@@ -89,6 +91,7 @@ class FeatureProjections(Kind):
             spine = spine.filter(pc.is_in(named, chosen))
         other = next(name for name in ENGINES if name != projection.engine)
         engine = other if options.conditions.shuffled else projection.engine
+        # The time of an event without one is its ``recorded_at``.
         clock = plan.known_at_cutoff or history.undated
         return PreparedRun(dict(plan.schemas), clock, lambda: rows(plan, history, spine, engine))
 

@@ -30,6 +30,8 @@ def printing_to_stderr() -> Iterator[None]:
     """Replace ``sys.stdout`` by ``sys.stderr`` until no thread is in such a block."""
     global _outside
     with _lock:
+        # ``sys.stdout`` belongs to the process: the first block replaces it and the last one
+        # restores it, whichever threads they are in.
         if not _inside:
             _outside, sys.stdout = sys.stdout, sys.stderr
         _inside.append(threading.get_ident())

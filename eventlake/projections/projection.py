@@ -96,6 +96,7 @@ class Projection:
             if not is_text(text):
                 message = f"projection {self.name}: expected {file} as text without lone surrogates"
                 raise InvalidProjectionError(message, "UTF-8 cannot hold half of a surrogate pair.")
+            # The files are written to a folder when an archive runs: none may lead out of it.
             if not _FILE.fullmatch(file) or {"", ".", ".."} & set(file.split("/")):
                 message = (
                     f"projection {self.name}: expected source files below its folder, "

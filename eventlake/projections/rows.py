@@ -62,6 +62,7 @@ def finish(computation: Computation, result: pa.Table) -> pa.Table:
             a value is out of the range that readers support.
     """
     projection = computation.projection
+    # Arrow allows repeated names; later look-ups by name would take the first column.
     doubled = repeated(result.column_names)
     if doubled:
         message = (
@@ -110,6 +111,7 @@ def _in_key_order(projection: Projection, table: pa.Table) -> pa.Table:
             raise InvalidProjectionError(
                 message, "every row needs its key; filter those rows, or key by another column."
             )
+    # Ties do not matter: a repeated key is refused below.
     order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in projection.key])
     table = table.take(order)
     repeated = _repeated(table.select(list(projection.key)))
@@ -166,8 +168,9 @@ def validate(projection: Projection, table: pa.Table, rows_hash: str) -> None:
             f"SystemExit: {error}"
         )
         raise InvalidProjectionError(
-            message, "a check answers for rows; leave out sys.exit()."
+            message, "a check returns whether rows are valid; leave out sys.exit()."
         ) from error
+    # Pandera may coerce silently, and the recipe does not pin its schema's code.
     if content_hash(checked.to_arrow()) != rows_hash:
         message = f"projection {projection.name}: its pandera schema changes values"
         hint = (

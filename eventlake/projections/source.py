@@ -155,11 +155,13 @@ def _notebook_source(function: types.FunctionType) -> str:
         message = f"expected a function defined with def, found {source.splitlines()[0]!r}"
         raise InvalidProjectionError(message)
     names = sorted(_names_used(definition) | _globals_used(function.__code__))
+    # Built-in names need no import, unless the notebook replaced them.
     imports = [
         _import(function, name)
         for name in names
         if name in function.__globals__ or not hasattr(builtins, name)
     ]
+    # From ``def`` on: the decorator would declare the projection again when the source runs.
     lines = source.splitlines(keepends=True)[definition.lineno - 1 :]
     return "\n".join(imports) + "\n\n\n" + "".join(lines).rstrip() + "\n"
 
@@ -310,6 +312,7 @@ def _importing_from(folder: Path) -> Iterator[None]:
         names = {path.stem if path.suffix == ".py" else path.name for path in folder.iterdir()}
         hidden = {
             name: module
+            # Copied, because other threads may import while this one iterates.
             for name, module in sys.modules.copy().items()
             if name.partition(".")[0] in names
         }

@@ -24,7 +24,9 @@ from eventlake.tables.files import EventTable, TableFile
 
 ENTITY = "eventlake entity"
 _CHOSEN = "eventlake chosen entities"
-_FEW, _FEW_EVENTS = 5_000, "eventlake chosen events"
+_FEW_EVENTS = "eventlake chosen events"
+# For a thousand of 100,000 subjects, Polars' reader took a fifth of the time of DuckDB's.
+_FEW = 5_000
 """Up to this many entities are passed to Polars' reader as a list."""
 
 
@@ -54,6 +56,7 @@ class EntityFilter:
         """The SQL after a table; ``table`` is its name if it is in memory."""
         chosen, column = identifier(_CHOSEN), self.spine_by if table == "spine" else self.by
         key = f"{chosen}.{identifier(ENTITY)}"
+        # A semi join keeps each event once; IS NOT DISTINCT FROM because null is an entity as well.
         return f"SEMI JOIN {chosen} ON {identifier(column)} IS NOT DISTINCT FROM {key}"
 
 
@@ -179,6 +182,7 @@ def create_events(
         chosen = f"SELECT * FROM ({query}) {only.clause()}" if only else query
         connection.execute(f"CREATE VIEW events AS {chosen}")
     else:
+        # Storages without paths that DuckDB can open: the events are read through memory.
         create_given(connection, "events", polars_scan.scan(history).collect().to_arrow(), only)
 
 
@@ -203,6 +207,8 @@ def _files_query(history: PinnedHistory, locations: list[str]) -> str:
     # The columns of files are matched by name only if they differ, which is slower.
     everywhere, somewhere = set.intersection(*present), set.union(*present)
     starts = ", ".join(integer(stretch.segment.start) for stretch in stretches)
+    # An expression over the file's number, and no join with a table of starts: DuckDB leaves out an
+    # expression that nothing reads, but keeps the join. Lists start at 1.
     sequence = f"list_extract([{starts}]::BIGINT[], (file_index + 1)::BIGINT) + file_row_number"
     runs = [stretch.recorded_at for stretch in stretches]
     recorded_at = _recorded_at(runs, "recorded_at" in somewhere)

@@ -14,6 +14,7 @@ _NO_TABLE = re.compile(r"Table with name (.+?) does not exist!")
 _NO_SCHEMA = re.compile(r'Table with name "(.+?)" does not exist because schema')
 _NO_COLUMN = re.compile(r'Referenced column "(.+?)" (?:was )?not found')
 _NO_VALUES = re.compile(r"Values were not provided for the following parameters: ([^\n]+)")
+# Every pattern has one group, because advice takes its text.
 _NO_PLACE = re.compile(r"(Parameter/argument count mismatch)")
 _NO_TYPE = re.compile(r"(Unable to transform python value)")
 _NO_STRUCT = re.compile(r"Cannot extract field '(.+?)' from expression \"data\"")
@@ -51,14 +52,14 @@ def advice(error: Exception, query: str, catalogue: Catalogue, give: str) -> str
         (
             _NO_PLACE,
             lambda _: (
-                "the query uses a value of the name n as $n: leave out those that it does not use. "
+                "the query uses the value of n as $n: leave out values that it does not use. "
             ),
         ),
         (
             _NO_TYPE,
             lambda _: (
-                "give text, numbers, booleans, dates or instants of Python; "
-                "of numpy, value.item(). "
+                "give Python text, numbers, booleans, dates or instants; "
+                "for a numpy value, value.item(). "
             ),
         ),
     ]
@@ -89,7 +90,7 @@ def _schema(name: str, catalogue: Catalogue) -> str:
 
 def _table(name: str, catalogue: Catalogue) -> str:
     if name == "spine":
-        return "the table spine is the build's: lake.build(projection, spine=frame). "
+        return "only a build has the table spine: lake.build(projection, spine=frame). "
     if name in catalogue.types:
         return ""
     near = get_close_matches(name, ["events", *catalogue.types], 1)

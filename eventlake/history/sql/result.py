@@ -79,6 +79,7 @@ def to_pandas(table: pa.Table) -> Any:
         if pa.types.is_boolean(kind):
             return pd.BooleanDtype()
         if pa.types.is_integer(kind):
+            # pandas spells its nullable types Int64 and UInt64.
             return getattr(pd, str(kind).replace("i", "I").replace("uI", "UI") + "Dtype")()
         return pd.ArrowDtype(kind) if pa.types.is_nested(kind) else None
 
@@ -96,11 +97,8 @@ def query(history: PinnedHistory, text: str, parameters: dict[str, Any] | None =
     try:
         with connect(history, text) as connection:
             values = dict(parameters or {})
-            for name in [
-                name
-                for name, value in values.items()
-                if hasattr(value, "__arrow_c_stream__") or isinstance(value, pl.LazyFrame)
-            ]:
+            frames = [name for name, value in values.items() if _is_frame(value)]
+            for name in frames:
                 _register(connection, history, name, values.pop(name))
             return SqlResult(select(connection, text, values))
     except duckdb.Error as error:
@@ -111,14 +109,14 @@ def query(history: PinnedHistory, text: str, parameters: dict[str, Any] | None =
             "" if isinstance(error, duckdb.PermissionException) else tables_hint(history.catalogue)
         )
         hint = advice(error, text, history.catalogue, "snapshot.sql(query, {}=…)") + known
-        frames = (
-            _FRAMES
-            if isinstance(error, duckdb.PermissionException | duckdb.CatalogException)
-            else ""
-        )
-        raise InvalidInputError(
-            message, " ".join(filter(None, (hint, frames))), sql=text
-        ) from error
+        # These are raised for names and files that the query wanted to read from elsewhere.
+        if isinstance(error, duckdb.PermissionException | duckdb.CatalogException):
+            hint = f"{hint} {_FRAMES}" if hint else _FRAMES
+        raise InvalidInputError(message, hint, sql=text) from error
+
+
+def _is_frame(value: object) -> bool:
+    return hasattr(value, "__arrow_c_stream__") or isinstance(value, pl.LazyFrame)
 
 
 def _register(
@@ -134,7 +132,7 @@ def _register(
     # DuckDB's names ignore case; a frame must never replace a table of the history.
     if name.casefold() in {one.casefold() for one in {"events", *history.catalogue.types, *there}}:
         message = f"expected a table under a name of its own, found {name}, which the history has"
-        raise InvalidInputError(message, "call it otherwise.")
+        raise InvalidInputError(message, "choose another name.")
     if isinstance(frame, pl.LazyFrame):
         message = f"{name}: expected a frame, found a LazyFrame"
         raise InvalidInputError(message, "collect it.")

@@ -33,7 +33,9 @@ def tables_read(text: str, catalogue: Catalogue) -> list[TableName]:
         return []
     named = _names(text)
     if named is None:
-        schemas = (AS_RECORDED, LATEST, *[LIFETIMES] * (LIFETIMES in text.casefold()))
+        schemas = [AS_RECORDED, LATEST]
+        if LIFETIMES in text.casefold():
+            schemas.append(LIFETIMES)
         return sorted(
             TableName(name, corrections) for name in catalogue.types for corrections in schemas
         )
@@ -50,10 +52,10 @@ def tables_read(text: str, catalogue: Catalogue) -> list[TableName]:
 def views_read(text: str, catalogue: Catalogue) -> list[str]:
     """The tables of events that a query reads, by their names in SQL."""
     events = ["events"] if reads_table(text, "events") else []
-    typed = (
-        f"{LATEST}." * (name.corrections == LATEST) + identifier(name.event_type)
-        for name in tables_read(text, catalogue)
-    )
+    typed = []
+    for name in tables_read(text, catalogue):
+        schema = f"{LATEST}." if name.corrections == LATEST else ""
+        typed.append(schema + identifier(name.event_type))
     return [*events, *typed]
 
 
@@ -68,6 +70,7 @@ def _names(text: str) -> frozenset[tuple[str, str]] | None:
     """The ``(schema, table)`` names in a query, case folded; None if they are unknown."""
     try:
         tree = tree_of(text)
+        # A query inside of a text constant is not parsed here, so its tables are unknown.
         if tree.get("error") or not _COMPUTED.isdisjoint(
             str(node.get("function_name")).casefold() for node in nodes(tree)
         ):
@@ -112,6 +115,7 @@ def _reads(text: str, event_type: str, attribute: str) -> bool:
     shared = {"events", "spine"} & {str(one.get("table_name")).casefold() for one in tables}
     alone = not shared and all(str(one.get("alias")).casefold() != attribute for one in found)
     for one in found:
+        # USING names a column of both sides without a reference to it.
         if attribute in {str(name).casefold() for name in one.get("using_columns") or ()}:
             return True
         path = (

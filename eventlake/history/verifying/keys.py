@@ -123,6 +123,7 @@ def _verify_recent(stored: _Stored, commits: Sequence[Commit], events: pl.DataFr
                 [one.position for one in commit.deliveries],
                 commit.commit_id,
             )
+            # A fold may move the start on, but keys that a tier holds never become recent again.
             if commit.recent.start < before.start or commit.recent != _expected(
                 before, commit, own
             ):

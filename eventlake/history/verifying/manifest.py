@@ -82,6 +82,7 @@ def verify_hint(
             raise hinted
         tally.size_bytes += len(hinted)
         hint = read_hint(hinted, layout.HINT)
+        # A hint may lag behind, because it is written after the commit; it may not be ahead.
         if hint.origin != chain.origin or hint.version > newest:
             problem = (
                 f"it names commit {hint.version} of {hint.origin}; "

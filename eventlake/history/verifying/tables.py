@@ -63,11 +63,13 @@ def _verify_named(
     for commit in commits:
         # After a missing commit or a damaged catalogue, there is nothing to compare with.
         before, last = newest if commit.version == last + 1 else None, commit.version
+        # Every later commit repeats the hash of the catalogue, but only a registration changes it.
         if commit.schemas is None or (commit.schemas in named and commit.kind != "schema"):
             continue
         path = layout.schemas_path(commit.schemas)
         tally.size_bytes += 0 if commit.schemas in named else files.get(path, 0)
         named.add(commit.schemas)
+        # Stays None if the catalogue is unreadable: the next one has nothing to follow.
         newest = None
         try:
             newest = read_catalogue(storage, commit.schemas, commit.stop)

@@ -76,6 +76,7 @@ def verify(
         {version: one for version, one in entries.items() if version not in refused},
         trust,
     )
+    # Only segments whose events were hashed can be compared; the others prove nothing.
     if deep or against is not None:
         _verify_compacted(chain, valid, tally)
     named = verify_tiers(chain, files, tally)
@@ -159,6 +160,8 @@ def _verify_commits(
                 commit = Commit.decode(data, path)
                 entries[version] = Entry(commit, hashes[version])
                 before = entries.get(version - 1)
+                # Without a readable commit before it, only the hash of that commit's bytes can be
+                # compared.
                 if before or not version:
                     check_follows(commit, before, origin or commit.origin, path)
                 elif version - 1 in hashes and commit.prev != hashes[version - 1]:
@@ -230,6 +233,7 @@ def _verify_compacted(chain: Chain, valid: list[SegmentInCommit], tally: Tally) 
 def _folded(replaced: list[Segment]) -> CompactRange | None:
     total = CompactRange.empty(replaced[0].start)
     for segment in replaced:
+        # A gap: one of the replaced segments is unknown, so the fold cannot be compared.
         if segment.start != total.stop:
             return None
         total = total.merge(segment.range)
@@ -252,6 +256,7 @@ def _chain(storage: Storage, origin: str | None, entries: dict[int, Entry], trus
         except EventlakeError:
             break
         chain.adopt(entry)
+    # All tiers are derived from the commits that were read, and none is taken from storage.
     chain.fold([entries[version] for version in range(chain.next_version)])
     return chain
 

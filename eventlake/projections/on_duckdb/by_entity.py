@@ -76,6 +76,7 @@ def entities(computation: Computation, since: int = 0) -> pa.Table:
         if spine is not None and not since and reads_table(query, "spine"):
             connection.register("spine", spine)
             column = f"{identifier(projection.spine_entity)} AS {identifier(ENTITY)}"
+            # UNION removes repeated entities.
             each.append(f"SELECT {column} FROM spine")
         if not each:
             return pa.table({ENTITY: pa.array([], pa.string())})
@@ -92,6 +93,8 @@ def bucketed(chosen: pa.Table, count: int) -> pa.Table:
         connection.register("chosen", chosen)
         entity = identifier(ENTITY)
         number = (
+            # Fifteen hex digits are the most that fit a positive BIGINT. The hash is of the text,
+            # so that an entity has the same bucket on every machine.
             f"coalesce(('0x' || sha256({entity}::VARCHAR)[1:15])::BIGINT % {integer(count)}, 0)"
         )
         return rows_of(connection.sql(f"SELECT {entity}, {number} AS bucket FROM chosen"))
@@ -133,10 +136,13 @@ class OneEntity:
             create_given(self._connection, "spine", computation.spine, only)
         self._tables = views_read(self._query, history.catalogue)
         for number, table in enumerate(self._tables):
+            # The rows are copied once, because the query runs again for each event that is left
+            # out.
             kept = identifier(f"rows {number}")
             self._connection.execute(f"CREATE TABLE {kept} AS SELECT * FROM {table}")
             without = (
                 f"SELECT * FROM {kept} "
+                # A variable, because a view cannot have parameters.
                 "WHERE sequence IS DISTINCT FROM getvariable('left_out')::BIGINT"
             )
             self._connection.execute(f"CREATE OR REPLACE VIEW {table} AS {without}")

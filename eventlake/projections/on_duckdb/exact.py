@@ -161,12 +161,14 @@ def with_values(query: str, tree: Any, parameters: Mapping[str, Parameter]) -> s
         tree: DuckDB's parse tree, which has the places of the parameters.
         parameters: Values by name.
     """
+    # DuckDB counts locations in bytes, not in characters.
     data = query.encode()
     places = [
         (int(node["query_location"]), str(node["identifier"]))
         for node in nodes(tree)
         if node.get("class") == "PARAMETER"
     ]
+    # From the end on, so that the places before a replaced parameter stay right.
     for place, name in sorted(places, reverse=True):
         written = re.compile(rb"\$" + re.escape(name.encode())).match(data, place)
         if written is not None and name in parameters:
@@ -176,7 +178,9 @@ def with_values(query: str, tree: Any, parameters: Mapping[str, Parameter]) -> s
 
 def _literal(value: Parameter) -> str:
     if value is None:
+        # Parentheses keep the value whole before a cast or after a sign.
         return "(NULL)"
+    # Before integers: in Python a bool is one.
     if isinstance(value, bool):
         return "(true)" if value else "(false)"
     return f"(CAST({integer(value)} AS BIGINT))" if isinstance(value, int) else f"({quoted(value)})"

@@ -51,6 +51,7 @@ def inexact_numbers(history: PinnedHistory, reads: Iterable[Read]) -> list[Refus
             event = history.row(stretch.segment.start + row).to_pylist()[0]
             found.append(_refusal(number, column, read.path, event, history))
             left.remove(read)
+        # A statement is about a whole segment; of a cut one, only a part was read.
         if stretch.rows == stretch.segment.rows:
             ledger.note(statements[sha256, read] for read in new & left)
     return found
@@ -72,6 +73,7 @@ def _first_inexact(
         rows = _matches(texts, _LONG)
         for read in sorted(left, key=str) if len(rows) else ():
             for row in _at_path(texts, _of_types(table, rows, read), read.path):
+                # The pattern only finds suspects; the decimal parser keeps every digit of them.
                 number = next(
                     _inexact(
                         _at(

@@ -37,6 +37,7 @@ SETTINGS = dataset.SETTINGS["sql"]
 """Settings of projections that are not exact, as recipes record them."""
 FIXED = Resources(threads=1, memory="4GB")
 """The same settings as a database takes them."""
+# Not optimized: over empty tables the optimizer puts an empty result in place of the tables.
 PLAN = "SELECT json_serialize_plan(?, skip_null := true, skip_empty := true, optimize := false)"
 _FEW = 1_000_000
 """Maximum events that are sorted to shuffle them."""
@@ -113,6 +114,7 @@ def _resources(query: Query, options: RunOptions) -> Resources:
     """
     # Settings come from recipes, which may be untrusted.
     settings = SETTINGS if options.settings is None else options.settings
+    # Types are compared too, because True equals 1 in Python.
     given = {key: (type(value), value) for key, value in settings.items()}
     if given not in ({}, {key: (type(value), value) for key, value in SETTINGS.items()}):
         message = (
@@ -157,6 +159,7 @@ def _refusing(query: Query) -> Iterator[None]:
         if isinstance(error, InvalidProjectionError):
             raise
         message = f"projection {name}: {error.message}"
+        # DuckDB rewrites PIVOT into several statements; that hint says what to write instead.
         own = error.hint if error.hint and "PIVOT" in error.hint else hint
         raise InvalidProjectionError(message, own, **{**error.facts, "projection": name}) from error
 
@@ -237,6 +240,7 @@ class _Empty:
 
     def hold(self, wanted: Mapping[str, pa.Schema]) -> None:
         """Create these tables beside ``events``, and drop all others."""
+        # A list, because tables are dropped from the mapping on the way.
         for target in [
             target for target, schema in self._held.items() if wanted.get(target) != schema
         ]:
@@ -266,6 +270,8 @@ def reads_clock(query: Query) -> bool:
         written = connection.execute(PLAN, [query.text]).fetchall()[0][0]
     try:
         plan = json.loads(written)
+        # DuckDB cannot plan some parameters. Pinning the clock without need is harmless; not
+        # pinning it would give two histories one recipe.
         if plan.get("error"):
             return True
         seen = _columns_read(plan, frozenset(history.catalogue.types))
@@ -288,6 +294,7 @@ def _columns_read(node: Any, types: frozenset[str]) -> set[str]:
         names = node["names"]
         return columns | {
             names[reference["index"]]
+            # Indexes beyond the names are virtual columns such as ``rowid``.
             for reference in node["column_indexes"]
             if reference["index"] < len(names)
         }

@@ -10,7 +10,7 @@ _INSTEAD = {
     "geometry": "CAST({0} AS VARCHAR)",
     "interval": "epoch_us({0}), its microseconds; or date_diff('day', …, …)",
     "map": "map_entries({0}), a list of structs",
-    "time with time zone": "CAST({0} AS VARCHAR); of an instant (time AT TIME ZONE 'UTC')::TIME",
+    "time with time zone": "CAST({0} AS VARCHAR); for an instant (time AT TIME ZONE 'UTC')::TIME",
     "uhugeint": "CAST({0} AS DECIMAL(38, 0)), or CAST({0} AS VARCHAR) for longer numbers",
     "union": "a struct with a column for each member",
     "variant": "CAST({0} AS VARCHAR)",

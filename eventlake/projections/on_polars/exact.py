@@ -116,6 +116,7 @@ class Watch:
         runs = (
             isinstance(owner, pl._plr.PyLazyFrame)
             and name.startswith(_RUNNING)
+            # It reads types and no rows.
             and name != "collect_schema"
         )
         if runs or any(called is one for one in _ALL):

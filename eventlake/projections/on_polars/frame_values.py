@@ -49,6 +49,7 @@ def values_of(frame: Any) -> Any:
     except (ValueError, TypeError, *_ERRORS):
         # Arrow lacks the type, so it is not a frame of ours: equal to nothing.
         return object()
+    # Empty chunks have no buffers that could tell frames apart.
     chunks = [chunk for column in arrow.columns for chunk in column.chunks if len(chunk)]
     return FrameValues(
         table, arrow, tuple((len(one), one.offset, *map(_address, one.buffers())) for one in chunks)

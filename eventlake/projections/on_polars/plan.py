@@ -100,8 +100,6 @@ class _Reader:
         schema = self._at.get_schema()
         return tuple(schema), tuple(type_of(dtype) for dtype in schema.values())
 
-    # Steps
-
     def _Scan(self, node: Any, names: Any, types: Any) -> Step:  # noqa: N802 - named like Polars' node
         options = (
             tuple(map(str, node.paths)),
@@ -236,8 +234,6 @@ class _Reader:
             (kind, suffix, bool(coalesced), *by, nulls_equal),
         )
 
-    # Expressions
-
     def _named(self, expressions: Iterable[Any], below: int) -> tuple[Named, ...]:
         """Named expressions over the step ``below``, whose columns decide their types."""
         self._at.set_node(below)
@@ -245,8 +241,8 @@ class _Reader:
 
     def expression(self, number: int) -> Expression:
         try:
-            # Seen first: of some expressions that are not shown the type cannot be asked for
-            # without harm to the visitor.
+            # Viewed before its type is asked for: asking for the type of an expression that the
+            # visitor does not show leaves the visitor unusable.
             node = self._at.view_expression(number)
             kind = type_of(self._at.get_dtype(number))
         except _BROKEN as error:
@@ -345,6 +341,7 @@ def _called(name: object, options: Sequence[Any]) -> str:
 
 def _snake(name: str) -> str:
     return (
+        # Every capital starts a word, which would take the abbreviation DST apart.
         re.sub(r"(?<!^)(?=[A-Z])", "_", name).casefold().replace("d_s_t", "dst_").replace("__", "_")
     )
 

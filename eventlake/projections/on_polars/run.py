@@ -55,6 +55,8 @@ def prepare(computation: Computation, options: RunOptions = DEFAULT_OPTIONS) -> 
             _shuffled(given_spine) if shuffled else snapshot.handed(given_spine, SPINE_KEYS)
         )
     try:
+        # Bound before the call, so that a TypeError from inside the function is not taken for this
+        # one.
         inspect.signature(function).bind(None, **arguments)
     except TypeError as error:
         given = ", ".join(["snapshot", *arguments])
@@ -89,6 +91,7 @@ def _user_code(name: str) -> Iterator[None]:
             yield
     except EventlakeError:
         raise
+    # A sys.exit() of user code must not end the build without a word.
     except (Exception, SystemExit) as error:
         message = f"projection {name} failed{_line(error)}: {type(error).__name__}: {error}"
         raise InvalidProjectionError(message, projection=name) from error
@@ -145,6 +148,7 @@ class _ScanOnly(Snapshot):
             message = "a projection reads the schema that its recipe pins; it cannot name a version"
             raise InvalidProjectionError(message, "leave out version=.")
         frame = super().table(event_type, *arguments, **named)
+        # After the call, which refuses types without a schema.
         self.schemas[event_type] = self.history.catalogue.version(event_type).schema_hash
         return frame
 
@@ -183,6 +187,7 @@ def _line(error: BaseException) -> str:
     own = [
         frame
         for frame in frames
+        # Archived sources run in a temporary folder of ours, whose name has this prefix.
         if "eventlake-" in frame.filename or "eventlake/" not in frame.filename
     ]
     return f" at {own[0].filename.rsplit('/', 1)[-1]}:{own[0].lineno}" if own else ""
