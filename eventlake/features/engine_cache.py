@@ -54,11 +54,13 @@ class EngineCache:
         """
         most = self._most_bytes()
         with self._lock:
+            # Taken out, not only looked up: two builds at once must not share one database.
             kept, _ = self._kept.pop(key, _NONE)
         if kept is None or not kept.entities.equals(entities):
             kept = None  # freed before the next one is made, so that both never share memory
             kept = make()
         yield kept
+        # No ``finally``: a value whose use failed may be half changed, and is dropped.
         if key is None:
             return
         with self._lock:

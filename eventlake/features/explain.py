@@ -42,23 +42,18 @@ def inside(
             shown = events(plan, stream, source, one.drop_nulls(), ["id", "time"]).with_columns(
                 c=pl.lit(cutoff, pl.Int64)
             )
-            looks = {
-                column: pl.any_horizontal(
-                    is_inside(
-                        part.window, has_validity=plan.has_validity, can_expire=source.can_expire
+            named = []
+            for column, aggregates in wanted.items():
+                parts = [part for aggregate in aggregates for part in plan.parts[aggregate]]
+                windows = [part.window for part in parts if part.stream == stream]
+                if windows:
+                    in_some = pl.any_horizontal(
+                        is_inside(
+                            window, has_validity=plan.has_validity, can_expire=source.can_expire
+                        )
+                        for window in windows
                     )
-                    for aggregate in aggregates
-                    for part in plan.parts[aggregate]
-                    if part.stream == stream
-                )
-                for column, aggregates in wanted.items()
-                if any(
-                    part.stream == stream
-                    for aggregate in aggregates
-                    for part in plan.parts[aggregate]
-                )
-            }
-            named = [pl.when(look).then(pl.lit(column)) for column, look in looks.items()]
+                    named.append(pl.when(in_some).then(pl.lit(column)))
             behind = pl.concat_list(named).list.drop_nulls().alias("behind")
             found.append(
                 shown.select(
@@ -76,6 +71,7 @@ def inside(
     merged = whole.agg(
         pl.col("time", "id").first(), pl.col("behind").drop_nulls().unique(maintain_order=True)
     )
+    # Streams are read one after the other; names are listed in the order of their declaration.
     placed = pl.col("behind").list.eval(
         pl.element().sort_by(pl.element().replace_strict(order, return_dtype=pl.Int64))
     )

@@ -47,17 +47,15 @@ def compare_hindsight(
     """
     rows, entities = spine_rows(plan, spine)
     cutoffs = Cutoffs(rows["code"].to_numpy(), rows["c"].to_numpy(), entities.height + 1)
-    turns = np.zeros(rows.height + 1, np.int64)
+    changes = np.zeros(rows.height + 1, np.int64)
     early, left_out = [], []
     for stream in plan.parts_by_stream():
-        stretches, both_ways = (
-            [],
-            [(plan, found[stream.event_type]), (as_known(plan), known[stream.event_type])],
-        )
+        both_ways = [(plan, found[stream.event_type]), (as_known(plan), known[stream.event_type])]
+        stretches = []
         # Without corrections and relations both ways have the same events, which are read once.
         read = both_ways if known[stream.event_type].can_expire else both_ways[1:] * 2
-        for (one, source), told in zip(both_ways, read, strict=True):
-            with kept(told[0], stream, (), told[1], entities) as prefix:
+        for (one, source), (its_plan, its_source) in zip(both_ways, read, strict=True):
+            with kept(its_plan, stream, (), its_source, entities) as prefix:
                 stretches.append(
                     _stretches(
                         prefix.events,
@@ -79,10 +77,13 @@ def compare_hindsight(
         both = both.filter(pl.col("first") < pl.col("stop"))
         for stretch, weight in ((seen, 1), (knew, 1), (both, -2)):
             for column, sign in (("first", weight), ("stop", -weight)):
-                turns += sign * np.bincount(stretch[column].to_numpy(), minlength=len(turns))
+                places = stretch[column].to_numpy()
+                # A range adds its weight at its first row and takes it back at its stop; the
+                # running sum is then the number of differences at each row.
+                changes += sign * np.bincount(places, minlength=len(changes))
         early.append(_more(seen, both))
         left_out.append(_more(knew, both))
-    return np.cumsum(turns)[:-1] > 0, np.concatenate(early), np.concatenate(left_out)
+    return np.cumsum(changes)[:-1] > 0, np.concatenate(early), np.concatenate(left_out)
 
 
 def _stretches(

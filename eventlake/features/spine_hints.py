@@ -9,12 +9,12 @@ from eventlake.columns.schema import INSTANT
 def missing(spine: pa.Table, kind: pa.DataType, setting: str) -> str:
     """What to write if a spine lacks a column."""
     fitting = [one for one in spine.column_names[1:] if spine.column(one).type == kind]
-    said = (
+    hint = (
         f"name the column that it is: {setting}={fitting[0]!r}"
         if fitting
         else f"add it, or name another one with {setting}="
     )
-    return f"{said}; {INDEX_HINT}"
+    return f"{hint}; {INDEX_HINT}"
 
 
 def cast_hint(name: str, kind: pa.DataType, found: pa.DataType) -> str:

@@ -31,6 +31,8 @@ def changed(plan: Plan, before: PinnedHistory, history: PinnedHistory) -> pl.Ser
     related = next(iter(now.values())).belongs
     old = next(iter(then.values())).belongs
     if related is not None and old is not None:
+        # Events name children; their parents now, and those who have gained or lost a child, are
+        # stale.
         above = related.join(found.rename({_ENTITY: CHILD}), on=CHILD, how="semi")
         found = pl.concat(
             [
@@ -45,13 +47,13 @@ def _touched(plan: Plan, event_type: str, then: Source, now: Source, since: int)
     """Entities whose events of a type are new, or are valid at other times than before."""
     whole = unfolded(polars_scan.table(now.table), plan.nested[event_type])
     frame = whole.select("sequence", *FAMILY, entity_of(plan, event_type).alias(_ENTITY))
-    stood = [
+    validity = [
         polars_scan.superseded_events(one.table) if one.until is None else one.until
         for one in (then, now)
     ]
-    turned = symmetric_difference(*stood).select(FAMILY).lazy()
+    changed_validity = symmetric_difference(*validity).select(FAMILY).lazy()
     new, moved = (
         frame.filter(pl.col("sequence") >= since),
-        frame.join(turned, on=FAMILY, how="semi"),
+        frame.join(changed_validity, on=FAMILY, how="semi"),
     )
     return pl.concat([new.select(_ENTITY), moved.select(_ENTITY)]).unique().collect()

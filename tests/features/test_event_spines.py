@@ -360,7 +360,7 @@ def test_a_label_that_is_not_known_yet_is_explained_by_when_it_will_be_known_and
     known = "and the label is known at 2026-01-08T00:00:00Z"
     assert (
         late.note
-        == f"{window}; the sources of missed have been heard up to 2026-01-07T00:00:00Z, {known}"
+        == f"{window}; the sources of missed have reported up to 2026-01-07T00:00:00Z, {known}"
     )
     assert explained("ghosts").note == f"{window}; no event of ghost is recorded, {known}"
     assert (

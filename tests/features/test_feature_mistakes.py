@@ -199,7 +199,7 @@ SPELLINGS = [
     ),
     (
         "1",
-        "by what stands before the last slash",
+        "by what precedes the last slash",
         "'/loan/' + pl.col('subject')",
         lambda name: ("/loan/" + name).alias("subject"),
     ),

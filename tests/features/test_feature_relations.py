@@ -74,7 +74,7 @@ def test_an_entity_is_reached_through_relations_as_they_are_at_the_cutoff(owned,
 
 def test_relations_that_do_not_fit_are_refused(owned):
     for via, problem in [
-        (VIA[::-1], "which is int64, and what is climbed from is utf8"),
+        (VIA[::-1], "which is int64, but the relation before it leads to utf8"),
         ([el.relation("payment", child="subject", parent="amount")], "named by text or an integer"),
         (["loan"], "expected via as relations"),
     ]:

@@ -230,7 +230,7 @@ CALLS = [
     (lambda lake: el.count("paid").name(), "missing a required argument: 'name'", "name(name)"),
     (
         lambda lake: "card" in el.field("method"),
-        "whether it holds 'card' is no condition",
+        "'card' in a field does not make a condition",
         "el.field('method') == 'card'",
     ),
     (

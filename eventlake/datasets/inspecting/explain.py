@@ -272,7 +272,7 @@ def _explain_spine(
                 ahead.events.with_columns(renamed),
                 _INSIDE,
                 ahead.known,
-                f"looks at {ahead.told}",
+                f"looks at {ahead.text}",
             )
     event = event_of(spines[0], history, row) if spines and column != SPINE_ROW else None
     if event is None:

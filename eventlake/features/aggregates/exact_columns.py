@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 Numbers = npt.NDArray[Any]
 """64-bit integers, Python's integers if 64 bits are too few, or doubles."""
+# The most that a decimal128 holds.
 DIGITS = 38
 _EXACT = 1 << 53
 _INT64 = 1 << 63
@@ -29,6 +30,7 @@ def times(values: Numbers, factor: int) -> Numbers:
 
 def scaled(units: pa.Array, scale: int) -> pa.Array:
     """Integers in units of a decimal's last digit, as decimal(38, scale): the same bytes."""
+    # The buffers are read under another type. A cast would multiply the integers by a power of ten.
     return pa.Array.from_buffers(
         pa.decimal128(DIGITS, scale), len(units), units.buffers(), units.null_count, units.offset
     )
@@ -42,6 +44,8 @@ def integers(array: pa.Array) -> Numbers:
         2 * array.offset : 2 * (array.offset + len(array))
     ].reshape(-1, 2)
     low, high = words[:, 0], words[:, 1]
+    # A decimal128 is two 64-bit words. If the high one only repeats the sign, the low one is the
+    # value.
     if np.array_equal(high, low >> 63):
         return low
     return np.array([int(value) for value in array.to_pylist()], object)
@@ -59,7 +63,9 @@ def quotients(above: Numbers, below: Numbers) -> pa.Array:
         return pa.array(above.astype(np.float64) / divisors.astype(np.float64), mask=missing)
     pairs = zip(above.tolist(), divisors.tolist(), strict=True)
     return pa.array(
-        np.array([one / other for one, other in pairs], np.float64), mask=missing.astype(bool)
+        # The comparison of Python's integers gives an array of objects, which a mask may not be.
+        np.array([one / other for one, other in pairs], np.float64),
+        mask=missing.astype(bool),
     )
 
 
@@ -100,7 +106,7 @@ def arithmetic(sign: str, left: pa.Array, right: pa.Array) -> pa.Array:
             or pa.types.is_decimal(side.type)
             or pa.types.is_floating(side.type)
         ):
-            message = f"{side.type} cannot be computed with"
+            message = f"{side.type} is not numeric"
             raise pa.ArrowInvalid(message)
     null = pc.or_(left.is_null(), right.is_null()).to_numpy(zero_copy_only=False)
     if pa.types.is_floating(left.type) or pa.types.is_floating(right.type):
@@ -120,11 +126,11 @@ def arithmetic(sign: str, left: pa.Array, right: pa.Array) -> pa.Array:
         both = max(scale, other_scale)
         one, other, scale = one * 10 ** (both - scale), other * 10 ** (both - other_scale), both
         made = one + other if sign == "+" else one - other
+    # A null counts as 0 above; its result is masked, but could overflow before.
     made[null] = 0
     if pa.types.is_integer(left.type) and pa.types.is_integer(right.type):
-        return pa.array(
-            made.astype(np.int64), pa.int64(), mask=null
-        )  # an OverflowError where one does not fit
+        # Python's integers are converted one by one: a value that does not fit is an OverflowError.
+        return pa.array(made.astype(np.int64), pa.int64(), mask=null)
     if scale > DIGITS or any(abs(value) >= 10**DIGITS for value in made):
         message = f"more than {DIGITS} digits"
         raise pa.ArrowInvalid(message)

@@ -114,6 +114,7 @@ class Added(PartKind):
             return f"count({column})"
         if self.power == 1:
             return f"sum({column})"
+        # The square of a decimal would have twice its scale, so whole units are squared.
         unscaled = f"{column}::HUGEINT"
         if scale:
             unscaled = f"({column}::DECIMAL(38, {integer(scale)}) * 1{'0' * scale})::HUGEINT"
@@ -122,6 +123,7 @@ class Added(PartKind):
     def in_python(self, values: str, *, is_decimal: bool) -> str:
         """A count, or a sum in Int128, which holds 38 digits."""
         if self.is_distinct:
+            # Polars counts null as a value.
             return f"{values}.drop_nulls().n_unique()"
         if not self.power:
             return f"{values}.count()"
@@ -176,6 +178,7 @@ class Placed(PartKind):
         """The event's ``place``, by which its field is looked up."""
         if self.place <= 0:
             return f"{'min' if self.is_least else 'max'}(place){inside}"
+        # DuckDB's ``max(x, n)`` lists the n greatest values, the greatest first.
         return f"(max(place, {integer(self.place + 1)}){inside})[{integer(self.place + 1)}]"
 
     def in_python(self, values: str, *, is_decimal: bool) -> str:  # noqa: ARG002
@@ -223,6 +226,7 @@ class Quantile(Holistic):
 
     def in_polars(self, values: pl.Expr) -> pl.Expr:
         """The value at the rank of the share."""
+        # Polars counts in 32 bits, which the product could exceed. Adding 999 rounds the rank up.
         rank = (values.count().cast(pl.Int64) * self.per_mille + 999) // 1000
         return values.sort(nulls_last=True).get((rank - 1).clip(0), null_on_oob=True)
 

@@ -31,6 +31,7 @@ from eventlake.schemas.schema import FieldType
 
 UNKNOWN = "unknown"
 """The type of every field if no schema is consulted."""
+# A segment tree keeps that many events in each of its nodes.
 MOST_BEFORE = 1_000
 """How many events before the last a lag may look at."""
 UNIT_NAMES = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}

@@ -19,6 +19,8 @@ def checked_call(function: Callable[P, T]) -> Callable[P, T]:
     @wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
+            # Bound before the call, so that a TypeError from inside the function is not taken for
+            # this one.
             signature.bind(*args, **kwargs)
         except TypeError as error:
             name = function.__name__

@@ -51,10 +51,12 @@ class Condition:
                 "is_in takes a list of values; a condition over many fields can be several "
                 "features.",
             )
+        # Kept with each condition: to compute it over and over would take the square of the depth.
         object.__setattr__(self, "depth", depth)
 
     def __eq__(self, other: object) -> bool:
         """Whether both conditions are the same; 1 and true are different values."""
+        # By ``repr``, because True equals 1 in Python.
         return isinstance(other, Condition) and repr(self) == repr(other)
 
     def __hash__(self) -> int:
@@ -146,6 +148,8 @@ class FieldReference:
         Raises:
             InvalidInputError: None is given, or one that cannot be compared.
         """
+        # Sorted and each once, so that equal conditions are one text in features.json. By ``repr``,
+        # because True equals 1, and text does not compare with numbers.
         plain = tuple(
             sorted(
                 {repr(one): one for one in (_plain(value, self.name) for value in values)}.values(),
@@ -163,7 +167,7 @@ class FieldReference:
         Raises:
             InvalidInputError: Always.
         """
-        message = f"field {self.name}: whether it holds {value!r} is no condition"
+        message = f"field {self.name}: {value!r} in a field does not make a condition"
         raise InvalidInputError(
             message,
             f"write el.field({self.name!r}).is_in([…]), or el.field({self.name!r}) == {value!r}.",

@@ -115,10 +115,11 @@ class DeclaredSet:
 
     def _problem_of_names(self) -> str | None:
         """Columns that SQL does not tell apart; archived sets are read as they are."""
-        alike = None if self._archived else alike_in_sql(self._columns)
+        # Sets that were archived before names were compared without case must remain readable.
+        if self._archived or not (alike := alike_in_sql(self._columns)):
+            return None
         return (
-            alike
-            and f"feature set {self.name}: the columns {' and '.join(alike)} would be one: "
+            f"feature set {self.name}: the columns {' and '.join(alike)} would be one: "
             "SQL does not tell them apart"
         )
 
@@ -170,7 +171,7 @@ class DeclaredSet:
         """The inverse of ``text``.
 
         Raises:
-            InvalidProjectionError: It is no feature set of this format.
+            InvalidProjectionError: The text is not a feature set of this format.
         """
         document = features_json.read(name, text)
         try:

@@ -44,11 +44,11 @@ class DeclaredSpine:
         reach the end of its horizon yet.
 
         Args:
-            name: Of the column.
-            feature: What it is, of the events in ``[cutoff, cutoff + horizon)``; without a window
-                of its own. Events of the type that makes the rows of ``on`` count after the cutoff
-                only: an event is not its own outcome.
-            horizon: Such as ``90d``, or a ``timedelta``.
+            name: Name of the column.
+            feature: A feature without a window, computed from the events in
+                ``[cutoff, cutoff + horizon)``. Events of the type that makes the rows of ``on``
+                count after the cutoff only: an event is not its own outcome.
+            horizon: How far it looks ahead, such as ``90d``, or a ``timedelta``.
 
         Raises:
             InvalidInputError: The feature has a window or is arithmetic, the horizon is missing, or
@@ -71,7 +71,7 @@ class DeclaredSpine:
             )
         if horizon is None:
             message = f"label {name}: expected how far it looks ahead"
-            raise InvalidInputError(message, "say horizon='90d'.")
+            raise InvalidInputError(message, "write horizon='90d'.")
         if not isinstance(name, str) or not name or is_ours(name) or is_pattern(name):
             message = (
                 "expected the name of a label as text that does not begin with 'eventlake ', "
@@ -93,7 +93,7 @@ class DeclaredSpine:
         )
 
     def under(self, known: str) -> Self:
-        """The same spine, which says what counts: what it says itself, else ``known``."""
+        """The same spine with ``known`` set; its own value takes precedence."""
         return self if self.known is not None else replace(self, known=known)
 
     def document(self) -> dict[str, Any]:

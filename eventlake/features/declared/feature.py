@@ -35,6 +35,7 @@ def declared(kind: C) -> C:
         pairs = [
             (getattr(self, one.name), getattr(other, one.name)) for one in fields(cast("Any", self))
         ]
+        # Types too: a feature times 1 is an integer, times True or 1.0 it is not.
         return all(type(ours) is type(theirs) and ours == theirs for ours, theirs in pairs)
 
     def assigned(_: object, name: str, _value: object) -> None:
@@ -240,6 +241,7 @@ def _named(text: str) -> str:
 
 def _aggregates(feature: Feature | int | Decimal) -> Iterator[Aggregate]:
     if isinstance(feature, Aggregate):
+        # Features that differ by name alone share their parts.
         yield replace(feature, given_name=None, texts=(None, None))
     elif isinstance(feature, Arithmetic):
         yield from _aggregates(feature.left)
@@ -261,9 +263,11 @@ def _operand(given: Operand) -> Feature | int | Decimal:
     ):
         return given
     if isinstance(given, (float, Decimal)):
+        # The shortest text of a float is what its author wrote: 0.1, and not its 55 digits.
         number = Decimal(repr(float(given))) if isinstance(given, float) else given
         if (
             number.is_finite()
+            # Checked before the number is written out, which takes a gigabyte for 1e1000000000.
             and abs(number.adjusted()) < _DIGITS
             and len(f"{abs(number):f}".replace(".", "").lstrip("0")) <= _DIGITS
         ):

@@ -32,9 +32,11 @@ from eventlake.features.declared.feature import (
 )
 from eventlake.features.declared.window import MOST_LENGTH, Window
 
+# Each of ``MOST_NESTED`` levels of a condition takes two levels of JSON: an array and an object.
 BOUNDS = Bounds(size_bytes=16 << 20, depth=512)
 Comparison = Literal["==", "!=", "<", "<=", ">", ">="]
 _COMPARISONS: tuple[str, ...] = get_args(Comparison)
+# Type checkers cannot evaluate the table of aggregates.
 if TYPE_CHECKING:
     _Kind = str
 else:
@@ -200,6 +202,7 @@ def _operand(side: FeatureDocument | str | UnsetType) -> Feature | int | Decimal
     if isinstance(side, FeatureDocument):
         return _feature(side)
     text = str(side)
+    # A whole decimal such as 1.0 stays one, because its digits decide the scale of the result.
     return int(text) if text.removeprefix("-").isdigit() else Decimal(text)
 
 

@@ -40,7 +40,7 @@ _ELSEWHERE = {
     "recency": "write el.since_last(type)",
     "percentile": "write el.quantile(type, field, 0.95)",
     "mode": (
-        "no feature is one; count each value with where=, or choose the most frequent one in SQL "
+        "there is no such feature; count each value with where=, or take the most frequent in SQL "
         "over a spine"
     ),
 }

@@ -15,6 +15,7 @@ _ALMOST = re.compile(
     r"\s*([1-9][0-9]{0,8})\s*(w|weeks?|d|days?|h|hr|hrs|hours?|min|mins|minutes?|s|sec|secs|seconds?)\s*",
     re.IGNORECASE,
 )
+# Not in ``UNITS``, so that a ``timedelta`` of seven days still names its column ``7d``.
 _WEEK = 7 * UNITS["d"]
 MOST_LENGTH = 200 * 366 * UNITS["d"]
 
@@ -55,14 +56,11 @@ def spelled(given: str | timedelta) -> str:
     if isinstance(given, str):
         return given
     length = given // MICROSECOND
-    return next(
-        (
-            f"{length // size}{unit}"
-            for unit, size in UNITS.items()
-            if length > 0 and length % size == 0
-        ),
-        str(given),
-    )
+    for unit, size in UNITS.items():
+        if length > 0 and length % size == 0:
+            return f"{length // size}{unit}"
+    # Not a whole number of seconds: ``microseconds`` refuses the text.
+    return str(given)
 
 
 def microseconds(given: object, what: str) -> int:
@@ -96,8 +94,9 @@ def is_length(text: str) -> bool:
 def _instead(given: object, what: str) -> str:
     """What to write instead of something that is not a length."""
     if isinstance(given, int) and not isinstance(given, bool) and given > 0:
-        return f"say the unit: {what}='{given}d' for days, '{given}h' for hours."
+        return f"give the unit: {what}='{given}d' for days, '{given}h' for hours."
     almost = _ALMOST.fullmatch(given) if isinstance(given, str) else None
     if almost:
+        # The first letter of each of these words is its unit.
         return f"write {what}='{almost[1]}{almost[2][0].lower()}'."
-    return "a month or a year has no one length: say 30d or 365d."
+    return "months and years have no fixed length: write 30d or 365d."

@@ -24,6 +24,7 @@ _OPEN_BYTES = 128 << 20
 def entities_of(column: pa.ChunkedArray) -> pa.Table:
     """The entities of a spine in order: ``name``, and ``entity``, its number."""
     names = pc.unique(column).drop_null()
+    # Sorted, because a cached database serves only equal entities with equal numbers.
     names = names.take(pc.sort_indices(names))
     return pa.table({"name": names, "entity": pa.array(range(len(names)), pa.int64())})
 
@@ -60,6 +61,7 @@ class Tables:
         self.connection.register("entities", entities)
         self.connection.execute(f"CREATE SCHEMA {_OURS}; SET search_path = '{_OURS},main'")
         self._create("names", "FROM entities")
+        # The copy stays; the caller's memory is let go.
         self.connection.unregister("entities")
         self.names: dict[str, str] = {}
 
@@ -89,6 +91,7 @@ class Tables:
             The numbers, ascending.
         """
         counts = f"(SELECT entity, count(*) AS events FROM {events} GROUP BY entity)"
+        # A running sum of pairs cut into equal parts: a piece exceeds them only by its last row.
         pairs = "coalesce(sum(events) OVER (ORDER BY entity, c, spine_row), 0)::BIGINT"
         self._create(
             "pieces",
@@ -115,6 +118,7 @@ class Tables:
     def forget(self, first: int) -> None:
         """Drops computed tables, except for the ``first`` ones."""
         while len(self.names) > first:
+            # The newest first: it may be computed from older ones.
             _, name = self.names.popitem()
             self.connection.execute(f"DROP TABLE {_OURS}.{name}")
 

@@ -16,6 +16,7 @@ from eventlake.history.polars_scan import LIFETIMES
 from eventlake.schemas.schema import FieldType
 
 BELONGS_TABLE = "eventlake belongs"
+# One number orders events by time and sequence, without a window over all of them.
 _ORDER = "t::HUGEINT * 9223372036854775808 + sequence"
 _COUNTED = "row_number() OVER (PARTITION BY entity ORDER BY t, sequence)"
 _JOINS = {"and": " AND ", "or": " OR "}
@@ -49,6 +50,7 @@ def _entity_of(plan: Plan, stream: Stream) -> str:
     """What ``by`` names of an event."""
     column, pattern = identifier(plan.by[stream.event_type]), plan.features.pattern
     return (
+        # DuckDB returns empty text if nothing matches, where Polars returns null.
         column if pattern is None else f"nullif(regexp_extract({column}, {quoted(pattern)}, 1), '')"
     )
 
@@ -64,14 +66,14 @@ def events_of(plan: Plan, stream: Stream, parts: Sequence[Part], *, can_expire: 
     """
     kinds = plan.columns[stream.event_type]
     known, related = plan.known_at_cutoff, bool(plan.related)
-    stood = known and can_expire
+    superseded = known and can_expire
     chosen = dict.fromkeys(part.column for part in parts if part.column)
     shown = [
         "entity",
         "t",
         "sequence",
         *(["r"] if plan.has_validity else []),
-        *(["u"] if stood or related else []),
+        *(["u"] if superseded or related else []),
         *map(value_of, chosen),
     ]
     begins = [
@@ -79,7 +81,7 @@ def events_of(plan: Plan, stream: Stream, parts: Sequence[Part], *, can_expire: 
         *([identifier(SINCE)] if related else []),
     ]
     stops = [
-        *([f"epoch_us({identifier(UNTIL)})"] if stood else []),
+        *([f"epoch_us({identifier(UNTIL)})"] if superseded else []),
         *([identifier(TILL)] if related else []),
     ]
     inner = [
@@ -87,7 +89,7 @@ def events_of(plan: Plan, stream: Stream, parts: Sequence[Part], *, can_expire: 
         "epoch_us(time) AS t",
         "sequence",
     ]
-    # Both skip nulls: what is valid, or belongs, to this day has no end.
+    # Both skip nulls: an event that is still valid, or still belongs, has no end.
     inner += [f"greatest({', '.join(begins)}) AS r"] if begins else []
     inner += [f"least({', '.join(stops)}) AS u"] if stops else []
     inner += [f"{identifier(name)} AS {value_of(name)}" for name in chosen]
@@ -97,7 +99,7 @@ def events_of(plan: Plan, stream: Stream, parts: Sequence[Part], *, can_expire: 
         plan.nested[stream.event_type],
     )
     where = [_condition(stream.where, kinds)] if stream.where is not None else []
-    if stood:
+    if superseded:
         table += f" LEFT JOIN {LIFETIMES}.{identifier(stream.event_type)} USING (source, id)"
         where.append(f"coalesce({identifier(SPOKE)}, true)")
     if related:
@@ -149,7 +151,7 @@ def key_of(edge: Edge, *, has_validity: bool, can_expire: bool) -> str:
         return "t"
     enter = edge.window.end.edge_in_sql("t")
     enter = f"greatest({enter}, r)" if has_validity else enter
-    # ``least`` skips nulls: an event that is valid to this day leaves by its time alone.
+    # ``least`` skips nulls: an event that is still valid leaves by its time alone.
     stops = [
         *([edge.window.start.edge_in_sql("t")] if edge.window.start is not None else []),
         *(["u"] if can_expire else []),
@@ -195,6 +197,7 @@ def select_parts(
     for number, part in enumerate(parts):
         name = f"place{number}" if placed and part.is_placed else name_of(plan, number, part)
         if isinstance(part.kind, Added):
+            # A row without events counts none of them.
             columns.append(f"coalesce({name}, 0) AS {name}")
         elif not part.is_placed:
             columns.append(name)
@@ -202,6 +205,8 @@ def select_parts(
             one = f"e{at.setdefault((part.window, part.place), number)}"
             value = f"{one}.{value_of(part.column)}" if part.column else f"c - {one}.t"
             start = part.window.start
+            # A running extreme never forgets. If the last event is before the window, so are all
+            # others.
             if plan.strategy(part) == EXTREMES and start is not None:
                 value = f"CASE WHEN {one}.t >= {start.instant_in_sql('c')} THEN {value} END"
             columns.append(f"{value} AS p{number}")

@@ -61,11 +61,13 @@ def joined(plan: Plan, parts: Sequence[Part], ctes: list[str], *, can_expire: bo
     seen = [
         "e.entity = rows.entity",
         f"t < {_instant(nearest)}",
+        # Only if every window has a start are there events that no part looks at.
         *([f"t >= {_instant(furthest)}"] if len(starts) == len(parts) else []),
     ]
-    seen += ["r < c"] * plan.has_validity + ["(u IS NULL OR u >= c)"] * (
-        plan.has_validity and can_expire
-    )
+    if plan.has_validity:
+        seen.append("r < c")
+        if can_expire:
+            seen.append("(u IS NULL OR u >= c)")
     joins = f"({rows}) AS rows JOIN e ON {' AND '.join(seen)}"
     ctes.append(f"f AS (\n    SELECT {', '.join(found)}\n    FROM {joins}\n    GROUP BY spine_row)")
     return select_parts(plan, parts, ctes, placed=True)
@@ -117,6 +119,7 @@ def tree(plan: Plan, parts: Sequence[Part], some: Sequence[Part], *, can_expire:
     for part in some:
         name, how = name_of(plan, parts.index(part), part), "min" if part.is_least else "max"
         depth = part.place + 1
+        # Only these need several events in a node; all others need the greatest.
         deep = part.place > 0 and plan.strategy(part) == TREES
         kept.append(
             f"{how}({extreme_of(part)}{f', {integer(depth)}' if deep else ''}) FILTER (d = "
@@ -130,14 +133,12 @@ def tree(plan: Plan, parts: Sequence[Part], some: Sequence[Part], *, can_expire:
         _STRETCHES,
         _NODES,
         (
-            f"t AS (\n    SELECT entity, level, node, {', '.join(kept)}\n    FROM n GROUP BY "
-            "entity, "
-            "level, node)"
+            f"t AS (\n    SELECT entity, level, node, {', '.join(kept)}\n"
+            "    FROM n GROUP BY entity, level, node)"
         ),
         f"x AS (\n    SELECT v.entity, c, {', '.join(seen)}{_ABOVE})",
         (
-            f"h AS (\n    SELECT spine_row, {', '.join(shown)} FROM rows LEFT JOIN x USING "
-            "(entity, "
-            "c))"
+            f"h AS (\n    SELECT spine_row, {', '.join(shown)} FROM rows "
+            "LEFT JOIN x USING (entity, c))"
         ),
     ]

@@ -54,6 +54,7 @@ def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part
     made: dict[Part, pa.ChunkedArray] = {}
     entities = entities_of(spine.column(plan.features.spine_entity))
     identities = [(name, source.identity) for name, source in sorted(found.items())]
+    # Parts of a table in memory have no identity by which another build could find them.
     key = (
         None
         if any(one is None for _, one in identities)
@@ -75,6 +76,7 @@ def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part
                 events,
                 {part.column for part in wanted if part.counts_values},
             )
+            # Counting a column without nulls is counting events, which all such columns share.
             alike = {
                 part: replace(part, column="")
                 if part.counts_values and part.column in plain
@@ -158,13 +160,15 @@ def _queries(
         counted = is_counted(plan, few=few)
         shown = placed(events, counted=counted)
         shown = f"SELECT * FROM {tables.made(shown)}" if counted else shown
+    # DuckDB would copy what a query uses more than once; the events are in a table already.
     e = f"e AS NOT MATERIALIZED ({shown})"
     added, kept = partial(_added, tables=tables, delay=source.delay), len(tables.names)
     for make, alike in ((joined, parts if few else []), (added, by_edge), (treed, by_tree)):
         for some in _batches(alike):
             yield some, _in_order(make(plan, some, [e], can_expire=source.can_expire))
+            # The running sums of all batches together would take too much memory.
             if len(alike) > _TOGETHER:
-                tables.forget(kept)  # running sums of all batches together take too much memory
+                tables.forget(kept)
 
 
 def _joined_in_pieces(
@@ -182,6 +186,7 @@ def _joined_in_pieces(
             ctes = [f"rows AS ({rows})", f"e AS (SELECT * FROM {events})"]
             query = joined(plan, some, ctes, can_expire=source.can_expire)
             found.append(tables.connection.sql(query).to_arrow_table())
+        # Pieces are ordered by entity and cutoff.
         whole = pa.concat_tables(found).sort_by("spine_row")
         made |= dict(zip(some, whole.columns[1:], strict=True))
     return made
@@ -226,6 +231,7 @@ def _bounds(
     groups = " GROUP BY entity" if by_entity else ""
     rows = connection.execute(f"SELECT count(*), {found} FROM {events}{groups}").fetchall()
     scales = [kinds[one].scale for one in columns]
+    # The default context of 28 digits would round the values, whose sums may have 38.
     with localcontext(prec=80):
         return [
             [
@@ -281,11 +287,12 @@ def _added(
         if isinstance(part.kind, Added)
     }
     sums = dict(running_sums.values())
-    sums["n"] = "row_number()"  # the same as count(*), in two thirds of its time
+    # The same as count(*), in two thirds of its time.
+    sums["n"] = "row_number()"
     # Running extremes cannot forget, so events that expire are left to a tree.
-    standing = " FILTER (u IS NULL)" * can_expire
+    unexpired = " FILTER (u IS NULL)" if can_expire else ""
     sums |= {
-        name: f"{'min' if part.is_least else 'max'}({extreme_of(part)}){standing}"
+        name: f"{'min' if part.is_least else 'max'}({extreme_of(part)}){unexpired}"
         for part, name in extremes.items()
     }
     # The value and the instant of the last event at an edge are beside the sums.
@@ -295,10 +302,10 @@ def _added(
         if plan.strategy(part) == PLACES and not part.place and part.column
     )
     raw = dict.fromkeys(value_of(part.column) for part in parts if part.column)
-    raw |= dict.fromkeys(
-        ["place"] * any(part.is_placed for part in extremes)
-        + ["u"] * (can_expire and bool(extremes))
-    )
+    if any(part.is_placed for part in extremes):
+        raw["place"] = None
+    if can_expire and extremes:
+        raw["u"] = None
     each = []
     for edge, place in edges.items():
         shown = [
@@ -319,7 +326,7 @@ def _added(
     shown = [*(f"p.{name}" for name in sums), *(f"p.{value_of(name)}" for name in stored), "p.k"]
     along = [*ctes, "g AS (\n    " + "\n    UNION ALL ".join(each) + ")"]
     # Joining on a constant edge number takes a tenth of the time: it is left out.
-    by = ["entity", *["a"] * (len(edges) > 1)]
+    by = ["entity", "a"] if len(edges) > 1 else ["entity"]
     sums_table = tables.made(
         f"WITH {', '.join(along)}\nSELECT a, entity, k, {', '.join(running)} FROM g"
         + _ALONG.format(each=", ".join(by))
@@ -378,9 +385,8 @@ def _with_ended(plan: Plan, parts: Sequence[Part], extremes: Sequence[Part]) -> 
     return [
         *tree(plan, parts, extremes, can_expire=True),
         (
-            f"b AS (\n    SELECT f.* EXCLUDE ({others}), {', '.join(better)}\n    FROM f LEFT JOIN "
-            "h "
-            "USING (spine_row))"
+            f"b AS (\n    SELECT f.* EXCLUDE ({others}), {', '.join(better)}\n"
+            "    FROM f LEFT JOIN h USING (spine_row))"
         ),
     ]
 

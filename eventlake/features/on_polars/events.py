@@ -59,7 +59,7 @@ def edge_of(edge: Edge, *, has_validity: bool, can_expire: bool) -> pl.Expr:
         *([start.edge_in_polars(pl.col("t"))] if start is not None else []),
         *([pl.col("u")] if can_expire else []),
     ]
-    # ``min_horizontal`` skips nulls: an event that is valid to this day leaves by its time alone.
+    # ``min_horizontal`` skips nulls: an event that is still valid leaves by its time alone.
     leave = pl.max_horizontal(enter, pl.min_horizontal([*stops, pl.lit(NEVER)]))
     return (enter if edge.kind == ENTER else leave).alias("k")
 
@@ -113,14 +113,12 @@ def events(
         )
         entity, begins, stops = pl.col(PARENT), [*begins, pl.col(SINCE)], [*stops, pl.col(TILL)]
     shown = [entity.alias("entity"), pl.col("time").dt.epoch("us").alias("t"), pl.col("sequence")]
-    # Both skip nulls: what is valid, or belongs, to this day has no end.
+    # Both skip nulls: an event that is still valid, or still belongs, has no end.
     shown += [pl.max_horizontal(begins).alias("r")] if begins else []
     shown += [pl.min_horizontal(stops).alias("u")] if stops else []
     shown += [pl.col(name).alias(value_of(name)) for name in columns]
-    number_probes = (
-        frame.select(shown).join(entities.lazy(), on="entity", how="inner").drop("entity")
-    )
-    return number_probes.sort("code", "t", "sequence")
+    numbered = frame.select(shown).join(entities.lazy(), on="entity", how="inner").drop("entity")
+    return numbered.sort("code", "t", "sequence")
 
 
 def entity_of(plan: Plan, event_type: str) -> pl.Expr:

@@ -145,10 +145,8 @@ class _Answers:
             delay=self._delay,
             values=part.distinct_column,
         )
-        return (end.edge, end.bound), (end.edge, None) if start is None else (
-            start.edge,
-            start.bound,
-        )
+        at_start = (end.edge, None) if start is None else (start.edge, start.bound)
+        return (end.edge, end.bound), at_start
 
     def _found(self, look: Look) -> Integers:
         """The number of edges, of all entities, before a look; in the order of the rows."""
@@ -173,6 +171,7 @@ class _Answers:
         if edge not in self._edges:
             instants = self._instants(edge)
             scale = Scale(self._sorted["code"].to_numpy(), instants, self._entities)
+            # Events are sorted by time, so the keys of that edge are in order.
             order = np.argsort(scale.keys, kind="stable") if edge.kind in {ENTER, LEAVE} else None
             self._edges[edge] = Sorted(
                 scale, scale.keys if order is None else scale.keys[order], order
@@ -198,6 +197,7 @@ class _Answers:
         made = Edge(TIME, window, column), "before"
         if made not in self._sums:
             enter, leave = (self._instants(Edge(kind, window)) for kind in (ENTER, LEAVE))
+            # Nulls share number 0: they are never counted as values.
             values = self._sorted[value_of(column)].rank("dense").fill_null(0).to_numpy()
             self._sums[made] = pl.Series(
                 latest_before(self._sorted["code"].to_numpy(), values, enter, leave)
@@ -237,7 +237,9 @@ class _Answers:
         if values.dtype == pl.Int128:
             most = int(values.abs().max() or 0)  # type: ignore[arg-type]
         else:
+            # Without ``abs``, which wraps for the least 64-bit integer.
             most = max(int(values.max() or 0), -int(values.min() or 0))  # type: ignore[arg-type]
+        # Polars' sums wrap silently: 64 bits are used only if no running sum can exceed them.
         kind = pl.Int64 if most * max(len(values), 1) < _INT64 else pl.Int128
         return values.cast(kind)
 
@@ -270,6 +272,7 @@ class _Answers:
             - self._codes * self._sorted.height
         )
         if self._can_expire:
+            # Running extremes have the events that never expire, the tree has the others.
             found = np.maximum(found, self._inside(part, ended=True))
         places = self._places_of(part, found)
         start = part.window.start
@@ -281,6 +284,8 @@ class _Answers:
         """Ranks of the events by place or value, descending for parts that look for the least."""
         ranks = np.arange(self._sorted.height)
         if not part.is_placed:
+            # Ranks and not values are compared: they are small integers for every type, and never
+            # tie.
             ranks[self._by_value(part.column)] = ranks.copy()
         return self._sorted.height - 1 - ranks if part.is_least else ranks
 
@@ -365,6 +370,7 @@ class _Answers:
         """The rows in pieces that make few pairs with events."""
         events = np.bincount(self._sorted["code"].to_numpy(), minlength=self._entities)
         pairs = np.cumsum(events[self._codes[self._in_order]])
+        # Rows are cut where the running sum of pairs passes a multiple of the limit.
         bounds = np.flatnonzero(np.diff(pairs // _MOST_PAIRS)) + 1
         return [some for some in np.split(self._in_order, bounds) if len(some)]
 

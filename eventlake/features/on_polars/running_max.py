@@ -49,6 +49,7 @@ def latest_before(codes: Integers, values: Integers, enter: Integers, leave: Int
     by_leave = np.argsort(leave[order], kind="stable")
     ranks = np.empty(len(order), np.int64)
     ranks[by_leave] = np.arange(len(order))
+    # Ranks of leaving stand for the instants, so that one running maximum serves all groups.
     found = running(groups, ranks, np.ones(len(order), np.bool_), None)[:-1] - groups * len(order)
     before = np.empty(len(order), np.int64)
     before[order] = np.where(found < 0, -NEVER, leave[order][by_leave[found]])

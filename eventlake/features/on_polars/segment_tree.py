@@ -25,10 +25,13 @@ def greatest(first: Integers, stop: Integers, ranks: Integers, places: int, dept
         are no more.
     """
     levels: list[Integers] = []
+    # At least one level, so that there is a node to read if all ranges are empty.
     while len(ranks) or not levels:
         nodes = np.full((depth, (places >> len(levels)) + 1), -1)
         inside = first < stop
         first, stop, ranks = first[inside], stop[inside], ranks[inside]
+        # An odd start is a right child, and an odd stop ends with a left child: the parents of both
+        # would cover places outside of the range, so these nodes store it.
         left, right = first & 1 == 1, stop & 1 == 1
         _put(
             nodes,
@@ -52,6 +55,7 @@ def greatest(first: Integers, stop: Integers, ranks: Integers, places: int, dept
 def _put(nodes: Integers, where: Integers, ranks: Integers) -> None:
     """Stores the greatest ranks of each node in it."""
     for kept in nodes:
+        # Several ranges may have the same node; plain indexing would keep whichever came last.
         np.maximum.at(kept, where, ranks)
         rest = kept[where] > ranks
         where, ranks = where[rest], ranks[rest]

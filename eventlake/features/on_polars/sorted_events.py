@@ -22,9 +22,11 @@ class Scale:
     """
 
     def __init__(self, codes: Integers, instants: Integers, entities: int) -> None:
+        # NEVER would stretch the span beyond every key.
         reached = instants[instants < NEVER]
         low, high = (int(reached.min()), int(reached.max())) if len(reached) else (0, 0)
         self._low, self._width = low, high - low + 2
+        # The span of time times the number of entities does not fit a key: number the instants.
         self._ranks = np.unique(reached) if entities * self._width >= 1 << 64 else None
         if self._ranks is not None:
             self._width = len(self._ranks) + 1
@@ -34,6 +36,7 @@ class Scale:
         """Keys that follow the events of smaller entities, and the entity's before the instant."""
         ranks = self._ranks
         places = (
+            # Instants before all events share the first place, those after all events the last.
             np.clip(instants - self._low, 0, self._width - 1)
             if ranks is None
             else np.searchsorted(ranks, instants)
@@ -66,6 +69,7 @@ class Cutoffs:
         """Places of the first ordered rows of entities whose cutoff is after an instant."""
         if self._scale is None:
             self._scale = Scale(self._codes[self.order], self._instants[self.order], self._entities)
+        # The next microsecond, because a cutoff at the instant does not see the event.
         return np.searchsorted(self._scale.keys, self._scale.probe(codes, instants + 1))
 
 

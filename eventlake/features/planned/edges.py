@@ -72,26 +72,28 @@ def probes(
     """
     leaves = window.length is not None or can_expire
     if values:
-        return Probe(Edge(ENTER, window, values), AT_CUTOFF), Probe(
-            Edge(LEAVE, window, values), AT_CUTOFF
-        ) if leaves else None
+        leave = Probe(Edge(LEAVE, window, values), AT_CUTOFF)
+        return Probe(Edge(ENTER, window, values), AT_CUTOFF), leave if leaves else None
     if not has_validity:
         edge = Edge(TIME, Window())
         return Probe(edge, window.end), None if window.start is None else Probe(edge, window.start)
+    # An event that expires may leave at any time.
     longest = math.inf if delay is None or can_expire else delay
     enter = Probe(Edge(ENTER, window.without_start()), AT_CUTOFF)
     if longest <= window.end.shortest:
+        # Every event was recorded by the time it enters.
         enter = Probe(Edge(TIME, Window()), window.end)
     if window.start is not None and longest <= window.start.shortest:
+        # Every event was recorded by the time it leaves.
         return enter, Probe(Edge(TIME, Window()), window.start)
     return enter, Probe(Edge(LEAVE, window), AT_CUTOFF) if leaves else None
 
 
 def number_probes(pairs: Iterable[tuple[Probe, Probe | None]]) -> dict[Probe, int]:
     """Distinct probes, numbered."""
-    return {
-        probe: number
-        for number, probe in enumerate(
-            dict.fromkeys(one for pair in pairs for one in pair if one is not None)
-        )
-    }
+    numbers: dict[Probe, int] = {}
+    for pair in pairs:
+        for probe in pair:
+            if probe is not None:
+                numbers.setdefault(probe, len(numbers))
+    return numbers

@@ -33,7 +33,7 @@ class Fields:
     """Looks up fields, and remembers what is read.
 
     Attributes:
-        set_name: Of the feature set, for messages.
+        set_name: Name of the feature set, for messages.
         catalogue: The schemas; None for fields of unknown types.
         columns: The type of every column that is read, by event type.
         nested: The path of every nested field that is read, by event type.
@@ -125,11 +125,11 @@ def columns_by_field(schema: Schema) -> dict[str, tuple[str, FieldType]]:
 
 def _hint(event_type: str, name: str, fields: list[str], known: str) -> str:
     """What to write instead of a field that does not exist."""
-    told = f"it has {known}."
+    fields_known = f"it has {known}."
     if name in {"time", "recorded_at"}:
         return (
             f"since_last({event_type!r}) and since_first({event_type!r}) have the age of events; "
-            f"{told}"
+            f"{fields_known}"
         )
     near = get_close_matches(name, fields, 1)
-    return f"did you mean {near[0]!r}? {told}" if near else told
+    return f"did you mean {near[0]!r}? {fields_known}" if near else fields_known

@@ -22,6 +22,7 @@ def spelled(value: Plain, kind: FieldType, sign: str) -> Plain:
     Raises:
         ValueError: The value is not of the type; the error's argument is what was found.
     """
+    # Booleans have no order.
     if kind.kind not in _SPELL or (kind.kind == "bool" and sign not in {"==", "!=", "in"}):
         raise ValueError(repr(value))
     try:
@@ -52,6 +53,7 @@ def _int(value: Plain, _: FieldType) -> int:
 
 def _decimal(value: Plain, kind: FieldType) -> str:
     number = _number(value)
+    # ``quantize`` fails if the result has more digits than the type.
     with localcontext(prec=kind.precision):
         placed = number.quantize(Decimal(1).scaleb(-kind.scale))
     if placed != number:
@@ -91,15 +93,12 @@ _SPELL: dict[str, Callable[[Plain, FieldType], Plain]] = {
 def in_sql(value: Plain, kind: FieldType) -> str:
     """A spelled value in SQL; without a cast if its type is unknown, as in a plan for reading."""
     if kind.kind not in _SPELL:
-        return (
-            quoted(value)
-            if isinstance(value, str)
-            else integer(value)
-            if type(value) is int
-            else "true"
-            if value
-            else "false"
-        )
+        if isinstance(value, str):
+            return quoted(value)
+        # In Python, a bool is an integer as well.
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        return integer(value)
     types = {
         "bool": "BOOLEAN",
         "int64": "BIGINT",

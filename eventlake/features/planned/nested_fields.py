@@ -18,6 +18,7 @@ def fields_inside(schema: Schema) -> dict[str, tuple[tuple[str, ...], FieldType]
     found: dict[str, tuple[tuple[str, ...], FieldType]] = {}
     for field, column in zip(schema.fields, schema.columns, strict=True):
         for names, kind in _inside(field.type):
+            # Two fields may spell one path if names have dots; the first keeps it.
             found.setdefault(".".join((field.name, *names)), ((column, *names), kind))
     return found
 

@@ -160,8 +160,8 @@ class _Compiler:
             (child, kind), (parent, above) = self._relation(step)
             if UNKNOWN not in {kind.kind, entity.kind} and kind.kind != entity.kind:
                 self.fields.refuse(
-                    f"{step.event_type} relates {child}, which is {kind}, and what is climbed from "
-                    f"is {entity}"
+                    f"{step.event_type} relates {child}, which is {kind}, but the relation before "
+                    f"it leads to {entity}"
                 )
             entity = above
             related.append((step.event_type, child, parent))
@@ -180,10 +180,10 @@ class _Compiler:
     def _entity(self) -> FieldType:
         """The type of what ``by`` names, which is the same in all event types."""
         if len({kind.kind for kind in self.entities.values()}) != 1:
-            told = ", ".join(
+            types = ", ".join(
                 f"{kind} in {event_type}" for event_type, kind in self.entities.items()
             )
-            self.fields.refuse(f"the entity {self.features.by} has several types: {told}")
+            self.fields.refuse(f"the entity {self.features.by} has several types: {types}")
         return next(iter(self.entities.values()))
 
     def _check_arithmetic(self, feature: Feature, types: Mapping[Aggregate, FieldType]) -> None:
@@ -196,7 +196,9 @@ class _Compiler:
             elif isinstance(side, Feature):
                 (one,) = side.aggregates()
                 if not AGGREGATES[one.kind].is_numeric(types.get(one)):
-                    self.fields.refuse(f"{side.column} is no number, and cannot be computed with")
+                    self.fields.refuse(
+                        f"{side.column} is not numeric and cannot be used in arithmetic"
+                    )
 
     def _relation(self, one: Relation) -> tuple[tuple[str, FieldType], tuple[str, FieldType]]:
         """The columns of a relation, child and parent, and their types."""
@@ -234,7 +236,7 @@ def _other(one: Aggregate, kind: FieldType) -> str:
         )
     if kind.kind == "bool":
         return (
-            f"count({one.event_type!r}, where={{{one.field!r}: True}}) says how often it is true."
+            f"count({one.event_type!r}, where={{{one.field!r}: True}}) counts how often it is true."
         )
     if kind.kind in {"list", "struct"}:
         return (

@@ -44,6 +44,7 @@ def belongs(levels: Sequence[Level]) -> pl.DataFrame:
             pl.min_horizontal("till", "till above"),
         )
         found = both.select("child", entity="above", since=since, till=till).filter(
+            # Both must hold at once: spans that do not overlap leave nothing.
             pl.col("till").is_null() | (pl.col("since") < pl.col("till"))
         )
     return found.sort("child", "since").select(
@@ -72,7 +73,7 @@ def _level(
         frame = frame.join(until.lazy(), on=["source", "id"], how="left").filter(
             pl.col(SPOKE).fill_null(value=True)
         )
-    said = (
+    statements = (
         frame.filter(pl.col(child).is_not_null())
         .select(
             pl.col(child).alias("child"),
@@ -83,21 +84,18 @@ def _level(
         )
         .collect()
     )
-    turns = (
-        pl.concat(
-            [said.select("child", since="known"), said.select("child", since="ends").drop_nulls()]
-        )
-        .unique()
-        .sort("child", "since")
-    )
-    turns = turns.with_columns(till=pl.col("since").shift(-1).over("child"))
-    spoken = turns.join(said, on="child").filter(
+    begins = statements.select("child", since="known")
+    ends_of = statements.select("child", since="ends").drop_nulls()
+    spans = pl.concat([begins, ends_of]).unique().sort("child", "since")
+    spans = spans.with_columns(till=pl.col("since").shift(-1).over("child"))
+    valid = spans.join(statements, on="child").filter(
         (pl.col("known") <= pl.col("since"))
         & (pl.col("ends").is_null() | (pl.col("ends") > pl.col("since")))
     )
     last = (
-        spoken.sort("time", "sequence")
+        valid.sort("time", "sequence")
         .group_by("child", "since", "till")
         .agg(pl.col("entity").last())
     )
+    # A null parent ends the relation before it, so it is dropped only now.
     return last.drop_nulls("entity").select("child", "entity", "since", "till")

@@ -16,6 +16,7 @@ from eventlake.history.pinned import PinnedHistory
 from eventlake.tables.files import EventTable
 
 _LIMIT = 10**38
+# It would take 10^20 events with values of so few digits to pass 38.
 _SAFE_DIGITS = 18
 
 
@@ -93,7 +94,11 @@ def sources(plan: Plan, history: PinnedHistory) -> dict[str, Source]:
     for name, table in tables.items():
         parts = [_identity(table), *levels]
         made[name] = Source(
-            table, until[name], belong, identity=None if None in parts else (*parts, plan.related)
+            # Relations decide which events an entity has, so their files are part of the identity.
+            table,
+            until[name],
+            belong,
+            identity=None if None in parts else (*parts, plan.related),
         )
     return made
 
@@ -193,6 +198,8 @@ def check_sums(plan: Plan, stream: Stream, parts: Sequence[Part], bounds: Bounds
             ((row[0] * row[place] ** power, row[0], row[place]) for row in rows), default=(0, 0, 0)
         )
 
+    # All events first, which is one aggregate and clears most sets; by entity only in doubt, so
+    # that buckets of entities refuse what a whole build refuses.
     together = bounds(names, by_entity=False) if names else []
     if all(most(part, together)[0] < _LIMIT for part in doubts):
         return
@@ -200,7 +207,7 @@ def check_sums(plan: Plan, stream: Stream, parts: Sequence[Part], bounds: Bounds
     for part in doubts:
         largest, events, value = most(part, each)
         if largest >= _LIMIT:
-            what = "squares of " * (_power(part) > 1) + part.column
+            what = f"squares of {part.column}" if _power(part) > 1 else part.column
             message = (
                 f"feature set {plan.features.name}: the {what} of an entity's {events:,} "
                 f"{stream.event_type} events, of which the largest "

@@ -38,32 +38,32 @@ class Ahead:
     Attributes:
         events: Recorded events in its window, as ``explain.inside`` returns them.
         known: Whether the label is known.
-        told: Text: the window and, if the label is not known, why.
+        text: The window and, if the label is not known, why.
     """
 
     events: pl.DataFrame
     known: bool
-    told: str
+    text: str
 
 
-def heard(history: PinnedHistory, event_type: str) -> int | None:
+def reported_until(history: PinnedHistory, event_type: str) -> int | None:
     """Instant up to which sources of a type have reported, in microseconds; None without events.
 
     A source has reported up to its latest event of any type, or up to its last recording if that is
     earlier.
     """
-    told = (
+    reported = (
         polars_scan.scan(history)
         .group_by("source", "type")
         .agg(pl.col("time").max(), pl.col("recorded_at").max())
         .collect()
     )
-    ours = told.filter(
-        pl.col("source").is_in(told.filter(pl.col("type") == event_type)["source"].implode())
-    )
+    of_type = reported.filter(pl.col("type") == event_type)["source"]
+    ours = reported.filter(pl.col("source").is_in(of_type.implode()))
     ends = (
         ours.group_by("source")
         .agg(pl.col("time", "recorded_at").max())
+        # One source that has reported that far is enough.
         .select(pl.min_horizontal("time", "recorded_at").max())
     )
     found = ends.cast(pl.Int64).item()
@@ -116,8 +116,8 @@ def labelled(
 
 
 def known_to(history: PinnedHistory, event_type: str, until: int | None) -> int | None:
-    """Instant up to which labels of a type are known: ``until``, or the result of ``heard``."""
-    return heard(history, event_type) if until is None else until
+    """Instant up to which labels of a type are known: ``until``, or ``reported_until``."""
+    return reported_until(history, event_type) if until is None else until
 
 
 def explained(
@@ -137,16 +137,17 @@ def explained(
     events = events.with_columns(pl.col("behind").list.eval(pl.element().replace({_LABEL: name})))
     end, stop = known_to(history, one.event_type, until), cutoff + horizon
     shown = format_instant(stop) if stop <= MAX_US else "the end of time"
-    told = f"[{format_instant(cutoff)}, {shown})"
+    window_text = f"[{format_instant(cutoff)}, {shown})"
     if end is not None and stop <= end:
-        return Ahead(events, known=True, told=told)
+        return Ahead(events, known=True, text=window_text)
     if end is None:
         why = f"no event of {one.event_type} is recorded"
     elif until is not None:
         why = f"known_until is {format_instant(end)}"
     else:
-        why = f"the sources of {one.event_type} have been heard up to {format_instant(end)}"
-    return Ahead(events, known=False, told=f"{told}; {why}, and the label is known at {shown}")
+        why = f"the sources of {one.event_type} have reported up to {format_instant(end)}"
+    text = f"{window_text}; {why}, and the label is known at {shown}"
+    return Ahead(events, known=False, text=text)
 
 
 def _found(
@@ -201,17 +202,17 @@ def _moved(
         return
     members = families(corrections).lazy()
     first = frame.select("sequence", *FAMILY).join(members, on=FAMILY)
-    stands = (
+    latest = (
         polars_scan.table(table, polars_scan.LATEST)
         .select(*FAMILY, "time", pl.col("sequence").alias(_OWN))
         .join(members, on=FAMILY)
     )
-    told = (
-        first.join(stands, on=["source", "root"])
+    pairs = (
+        first.join(latest, on=["source", "root"])
         .select(pl.col("sequence").alias(SEQUENCE), _OWN, "time")
         .collect()
     )
-    mine = chosen.with_row_index(_ROW).join(told, on=SEQUENCE, how="inner")
+    mine = chosen.with_row_index(_ROW).join(pairs, on=SEQUENCE, how="inner")
     late = pl.col("time").cast(pl.Int64) - pl.col(CUTOFF).cast(pl.Int64)
     moved = (
         mine.filter(late.is_between(1, furthest))

@@ -38,19 +38,17 @@ def read_spine(path: Path, columns: Mapping[str, str], needed: Mapping[str, str]
             is not a CSV; or a value does not have its declared type (names each row).
     """
     suffix = path.suffix.lower()
-    native = (
-        ("parquet",)
-        if suffix == ".parquet"
-        else ("csv", "utf-8-sig", "lines", "array", "object", "empty")
-        if suffix == CSV
-        else ()
-    )
-    if told := foreign(path, SPINE, native):
+    native: tuple[str, ...] = ()
+    if suffix == ".parquet":
+        native = ("parquet",)
+    elif suffix == CSV:
+        native = ("csv", "utf-8-sig", "lines", "array", "object", "empty")
+    if other := foreign(path, SPINE, native):
         message = (
             f"expected the spine as a {' or '.join(SUFFIXES)} file, found {path}, which is "
-            f"{told[0]}"
+            f"{other[0]}"
         )
-        raise InvalidProjectionError(message, told[1], path=str(path))
+        raise InvalidProjectionError(message, other[1], path=str(path))
     if suffix not in SUFFIXES:
         message = f"expected the spine as a {' or '.join(SUFFIXES)} file, found {path}"
         raise InvalidProjectionError(message, path=str(path))
@@ -96,6 +94,7 @@ def declared_types(columns: Mapping[str, Any], where: str = "spine") -> dict[str
 
 
 def _csv(path: Path, columns: Mapping[str, str], needed: Mapping[str, str]) -> pa.Table:
+    # Spreadsheets write a byte order mark, which would become part of the first name.
     with path.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.reader(_bounded(lines), strict=True)
         names = next(reader, [])
@@ -139,6 +138,7 @@ def _csv(path: Path, columns: Mapping[str, str], needed: Mapping[str, str]) -> p
 
 def _bounded(lines: TextIO) -> Iterator[str]:
     """The lines of a file, up to a length beyond which no line of values goes."""
+    # A file without line ends would be read into memory whole.
     while line := lines.readline(_LONGEST):
         if len(line) == _LONGEST:
             message = f"expected lines of fewer than {_LONGEST:,} characters, found a longer one"

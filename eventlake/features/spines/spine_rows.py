@@ -73,6 +73,7 @@ def _shared(rows: pl.DataFrame, others: pl.DataFrame) -> int:
     one, other = (
         frame.group_by(rows.columns).agg(pl.len().alias(_LATE)) for frame in (rows, others)
     )
+    # Counted, because a spine may have a row several times.
     both = one.join(other, on=rows.columns, how="inner", nulls_equal=True)
     return int(both.select(pl.min_horizontal(_LATE, f"{_LATE}_right").sum()).item())
 
@@ -82,7 +83,7 @@ def until_of(spine: DeclaredSpine) -> int | None:
     return None if spine.known_until is None else checked_instant(spine.known_until, "known_until")
 
 
-def _begun(spine: DeclaredSpine, history: PinnedHistory) -> Plan:
+def _plan_of(spine: DeclaredSpine, history: PinnedHistory) -> Plan:
     """The plan of the events that make a spine's rows."""
     one = Aggregate("count", spine.event_type, where=spine.where)
     return compiled(
@@ -96,12 +97,12 @@ def _events(
 ) -> pl.LazyFrame:
     """The events that make rows, as first recorded or with their latest corrections."""
     table = history.table(spine.event_type)
-    told = (
+    events = (
         polars_scan.first_known(table)
         if spine.known == "cutoff"
         else polars_scan.table(table, polars_scan.LATEST)
     )
-    return _wanted(spine, plan, unfolded(told, nested | dict(plan.nested[spine.event_type])))
+    return _wanted(spine, plan, unfolded(events, nested | dict(plan.nested[spine.event_type])))
 
 
 def _wanted(spine: DeclaredSpine, plan: Plan, frame: pl.LazyFrame) -> pl.LazyFrame:
@@ -116,7 +117,7 @@ def _wanted(spine: DeclaredSpine, plan: Plan, frame: pl.LazyFrame) -> pl.LazyFra
 
 def _of_events(spine: DeclaredSpine, history: PinnedHistory) -> pl.DataFrame:
     """One row per event, with its sequence, and whether it was recorded after its time."""
-    plan = _begun(spine, history)
+    plan = _plan_of(spine, history)
     carried, nested = _carried(spine, history)
     frame = _events(spine, history, plan, nested).sort("sequence")
     shown = [pl.col(column).alias(name) for name, column in carried.items()]
@@ -151,7 +152,7 @@ def _month_ends(spine: DeclaredSpine, history: PinnedHistory) -> pl.DataFrame:
     """One row per end of a month, from an entity's first event up to what is known."""
     if spine.known == "watermark":
         end = known_to(history, spine.event_type, until_of(spine))
-        return _months(spine, _events(spine, history, _begun(spine, history), {}), end)
+        return _months(spine, _events(spine, history, _plan_of(spine, history), {}), end)
     asked, known = _known_months(spine, history)
     if asked.height and not known.height:
         first = history.first_recorded()
@@ -173,7 +174,7 @@ def _known_months(
     spine: DeclaredSpine, history: PinnedHistory
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Ends of months of all events as first recorded, and those at which some event was known."""
-    plan, end = _begun(spine, history), known_to(history, spine.event_type, until_of(spine))
+    plan, end = _plan_of(spine, history), known_to(history, spine.event_type, until_of(spine))
     table = history.table(spine.event_type)
     frame = _wanted(spine, plan, unfolded(polars_scan.table(table), plan.nested[spine.event_type]))
     asked = _months(spine, frame, end)

@@ -16,7 +16,7 @@ from eventlake.history.pinned import PinnedHistory
 
 _Spelling = Callable[[pl.Expr], pl.Expr]
 _ENTITY, _SHOWN = "entity", 3
-_IN_EVENTS = "say it alike where the events are made"
+_IN_EVENTS = "spell it alike where the events are made"
 _SPELLINGS: tuple[tuple[str, _Spelling, _Spelling, str], ...] = (
     (
         "by blanks around the name of the spine",
@@ -49,13 +49,13 @@ _SPELLINGS: tuple[tuple[str, _Spelling, _Spelling, str], ...] = (
         "write them in one case",
     ),
     (
-        "by what stands before the last slash",
+        "by what precedes the last slash",
         lambda name: name,
         lambda name: name.str.split("/").list.last(),
         "write {prefix} + {column}",
     ),
     (
-        "by what stands before the last slash",
+        "by what precedes the last slash",
         lambda name: name.str.split("/").list.last(),
         lambda name: name,
         "write {column}.str.split('/').list.last()",
@@ -158,11 +158,11 @@ def _empty(plan: Plan, rows: pa.Table) -> Iterator[str]:
             for one in plan.features.features
             if any(part.event_type == event_type for part in one.aggregates())
         ]
-        if all(_says_nothing(rows.column(one.column)) for one in mine):
+        if all(_is_empty(rows.column(one.column)) for one in mine):
             yield event_type
 
 
-def _says_nothing(column: pa.ChunkedArray) -> bool:
+def _is_empty(column: pa.ChunkedArray) -> bool:
     """Whether a column has only nulls, zeros and false."""
     values = pl.Series(column).drop_nulls()
     if values.dtype == pl.Boolean:
