@@ -1,4 +1,4 @@
-"""Opens locked databases. Nothing else in the project calls ``duckdb.connect``.
+"""Open locked databases. Nothing else in the project calls ``duckdb.connect``.
 
 A database is locked before it is returned: it reads the files that were named and no others, loads
 and installs no extension, looks at no Python variable, keeps no secret, and its configuration
@@ -26,6 +26,8 @@ _MEGABYTES = {"MB": 1, "GB": 1_000}
 """Megabytes per unit of a memory limit."""
 _MEMORY = re.compile(r"([1-9][0-9]{0,6})(MB|GB)")
 _MOST_MEGABYTES = 1_000_000
+# Extensions and secrets would let a query reach the network. A home directory would tell a query
+# who runs it.
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "allow_community_extensions": False,
     "allow_extension_repositories": "forbidden",
@@ -62,6 +64,7 @@ class Resources:
 
     def __post_init__(self) -> None:
         if self.threads is not None and (
+            # ``True`` is an int too.
             type(self.threads) is not int or not 1 <= self.threads <= _MOST_THREADS
         ):
             message = f"expected threads from 1 to {_MOST_THREADS}, found {self.threads!r}"
@@ -117,6 +120,7 @@ def fetched(
         NotIdenticalError: The query exceeds its number of rows.
         duckdb.Error: DuckDB refuses the query.
     """
+    # The usual case needs neither a timer nor batches.
     if limits == UNLIMITED:
         return relation.to_arrow_table()
     timed_out = threading.Event()
@@ -128,11 +132,13 @@ def fetched(
     timer = threading.Timer(
         threading.TIMEOUT_MAX if limits.seconds is None else limits.seconds, interrupt
     )
+    # A process that ends must not wait for it.
     timer.daemon = True
     timer.start()
     try:
         return _read_rows(relation, limits.rows)
     except duckdb.Error as error:
+        # DuckDB reports an interruption as an error of the query.
         if not timed_out.is_set():
             raise
         message = f"the query was given up after {limits.seconds:,.0f} seconds"
@@ -181,6 +187,8 @@ def open_database(
             temporary files.
     """
     folder = scratch()
+    # One folder each, because DuckDB deletes its folder when the database is closed. Empty means
+    # that nothing is spilled.
     spill_folder = "" if folder is None else f"{folder}/{next(_numbers)}"
     config = {**_CONFIG, **resources.config(), "temp_directory": spill_folder}
     connection = duckdb.connect(":memory:" if stored_in is None else str(stored_in), config=config)

@@ -54,6 +54,8 @@ def grows(tree: Any) -> str | None:
     """
     copies = 1
     references = Counter(
+        # Names are compared without case, as SQL does, and without scopes: that counts too many,
+        # never too few.
         str(node.get("table_name", "")).casefold()
         for node in nodes(tree)
         if node.get("type") == "BASE_TABLE"
@@ -82,6 +84,7 @@ def _growing_alias(items: Any) -> str | None:
     """The first alias of a select list whose expression would exceed ``MOST_NODES``."""
     sizes: dict[str, int] = {}
     for item in items if isinstance(items, list) else ():
+        # An alias is as large as its expression with all earlier aliases replaced.
         size = 0
         for node in nodes(item):
             path = node.get("column_names") if node.get("class") == "COLUMN_REF" else None

@@ -26,6 +26,7 @@ def openable(path: str | Path) -> str:
         StorageError: The link cannot be created.
     """
     plain = os.path.abspath(path)  # noqa: PTH100 - Path.resolve would follow links
+    # Plain paths stay as they are: they are what errors and plans show.
     return _linked(plain) if _is_special(plain) else plain
 
 
@@ -49,6 +50,7 @@ def _linked(path: str) -> str:
             "rename the folder, or name a writable folder for temporary files by TMPDIR.",
             path=path,
         )
+    # Named by its target, so that one file always has one link, however often it is opened.
     link = Path(folder, sha256(os.fsencode(path)).hexdigest() + Path(path).suffix)
     try:
         with suppress(FileExistsError):
@@ -71,5 +73,6 @@ def parquet(files: Iterable[str | Path], *, by_name: bool = False) -> str:
         by_name: Whether files may lack columns that other files have; these are null.
     """
     names = ", ".join(quoted(openable(file)) for file in files)
+    # A folder called ``year=2026`` would otherwise become a column.
     union = "true" if by_name else "false"
     return f"read_parquet([{names}], hive_partitioning = false, union_by_name = {union})"

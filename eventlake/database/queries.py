@@ -23,6 +23,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+# Kinds of nodes that are not listed here count as writing, so a later DuckDB adds none unseen.
 _NODE = re.compile(r'"type":"([A-Z_]+_NODE)"')
 _READING = frozenset({"CTE_NODE", "RECURSIVE_CTE_NODE", "SELECT_NODE", "SET_OPERATION_NODE"})
 """Queries that write nothing. DuckDB accepts COPY, INSERT, UPDATE and DELETE in a SELECT's WITH."""
@@ -79,6 +80,7 @@ def tree_of(text: str) -> Any:
 
 
 def _serialized(text: str) -> str:
+    # A cursor each, because a connection must not be shared among threads.
     with _parser().cursor() as cursor:
         rows = cursor.execute("SELECT json_serialize_sql(?, skip_null := true)", [text]).fetchall()
         return str(rows[0][0])
@@ -108,6 +110,7 @@ def check_select(text: str, *, functions: Collection[str] = TABLE_FUNCTIONS) -> 
 def _checked(text: str, functions: Collection[str], level: int) -> str:
     with _parser().cursor() as cursor:
         statements = cursor.extract_statements(text)
+    # COPY inside a WITH is a SELECT too, so the tree is looked at as well.
     if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
         found = ", ".join(str(statement.type).rsplit(".", 1)[-1] for statement in statements)
         message = f"expected one SELECT, found {found or 'nothing'}"
@@ -118,6 +121,7 @@ def _checked(text: str, functions: Collection[str], level: int) -> str:
         if found == "MULTI":
             hint = "list the values of a PIVOT: PIVOT … ON type IN ('a', 'b')."
         raise InvalidInputError(message, hint, sql=text)
+    # What is checked is what is run: the statement alone, without what surrounds it in the text.
     query = str(statements[0].query)
     tree = _serialized(query)
     writing = sorted(

@@ -1,4 +1,4 @@
-"""Checks whole columns against a field's type, without saying which row fails.
+"""Check whole columns against a field's type, without saying which row fails.
 
 Dates and instants arrive as text and are returned in their own type.
 """

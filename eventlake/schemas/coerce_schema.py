@@ -1,4 +1,4 @@
-"""Converts the kinds of schema that a caller may pass to ``Schema``."""
+"""Convert the kinds of schema that a caller may pass to ``Schema``."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Proposes a schema from payloads, with a reason for every field, for a person to review."""
+"""Propose a schema from payloads, with a reason for every field, for a person to review."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -152,7 +152,7 @@ class Proposal:
 
 
 def infer(event_type: str, payloads: Iterable[str | None], total: int) -> Proposal:
-    """Proposes a schema for valid payloads.
+    """Propose a schema for valid payloads.
 
     Args:
         event_type: Theirs.

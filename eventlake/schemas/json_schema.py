@@ -1,4 +1,4 @@
-"""Converts the part of JSON Schema that describes columns; other keywords are refused by name.
+"""Convert the part of JSON Schema that describes columns; other keywords are refused by name.
 
 See https://json-schema.org/draft/2020-12.
 

@@ -1,4 +1,4 @@
-"""Parses payloads into typed columns, a whole column at a time, with the results of ``parse_row``.
+"""Parse payloads into typed columns, a whole column at a time, with the results of ``parse_row``.
 
 Arrow's JSON reader keeps a number's digits as text until it knows the column's type, so that a
 decimal or an int64 is never a double. Dates and instants are read as text and cast after a check of

@@ -1,4 +1,4 @@
-"""Parses one payload with a schema: its values, and what is wrong with it.
+"""Parse one payload with a schema: its values, and what is wrong with it.
 
 This is the reference; ``parse`` does the same for whole columns and falls back to this module for
 anything unusual. An integer has no point and no exponent. A decimal is a number, or a text of one.

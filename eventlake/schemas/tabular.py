@@ -1,4 +1,4 @@
-"""Converts schemas of tables: pyarrow's, and pandera's for Polars.
+"""Convert schemas of tables: pyarrow's, and pandera's for Polars.
 
 Pandera is duck-typed, so that appending does not require it. Every rule of such a schema is kept or
 refused by name. The lists of known attributes below are complete: what a later version of a library

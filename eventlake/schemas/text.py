@@ -1,4 +1,4 @@
-"""Reads values from text, such as a CSV file's, by their declared types, without guessing."""
+"""Read values from text, such as a CSV file's, by their declared types, without guessing."""
 
 import re
 from typing import Any

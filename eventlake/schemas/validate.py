@@ -1,4 +1,4 @@
-"""Checks the payloads of a batch against the schemas of their types."""
+"""Check the payloads of a batch against the schemas of their types."""
 
 import numpy as np
 import pyarrow.compute as pc

@@ -39,6 +39,8 @@ def address(text: str) -> Address | None:
     match = _SCHEME.fullmatch(text)
     if match is None:
         return None
+    # Taken apart by hand: ``urlsplit`` would cut ``file:///x#1`` and ``file:///x?v=1`` down to the
+    # lake ``x``.
     scheme, rest = match[1].lower(), match[2]
     authority, slash, path = rest.partition("/")
     spelled = slash + path
@@ -56,6 +58,7 @@ def _decode(scheme: str, path: str) -> str:
         message = f"expected a {scheme}:// URI with two hexadecimal digits after each % of its path"
         raise InvalidInputError(message, "a percent sign itself is %25.")
     try:
+        # As bytes first, because ``unquote`` replaces what is not UTF-8.
         parts = [unquote_to_bytes(part).decode() for part in path.split("/")]
     except UnicodeError:
         message = f"expected a {scheme}:// URI whose escapes are UTF-8"

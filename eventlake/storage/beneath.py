@@ -20,6 +20,7 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_MODE = 0o666
 """The umask decides who may read."""
+# A file of this size fits into memory, holes or not.
 _UNCHECKED_BYTES = 64 << 20
 """Files up to this size may consist of holes."""
 _MAX_SPARSENESS = 64
@@ -89,6 +90,7 @@ def open_folder(root: str, path: str, flags: int = _FOLDER | os.O_RDONLY) -> int
     """
     if not path:
         return os.open(root, flags)
+    # One component at a time: ``O_NOFOLLOW`` looks only at the last component of a path.
     first, *names = path.split("/")
     here = _step(Place(None, f"{root}/{first}"), flags if not names else _SEARCH)
     for number, name in enumerate(names, start=1):
@@ -104,6 +106,7 @@ def _step(at: Place, flags: int) -> int:
     try:
         return os.open(at.name, flags | os.O_NOFOLLOW, dir_fd=at.folder)
     except OSError as error:
+        # Which of the two a link gets depends on the system and the flags.
         if error.errno in {errno.ELOOP, errno.ENOTDIR}:
             with suppress(FileNotFoundError):
                 _refuse_special(os.stat(at.name, dir_fd=at.folder, follow_symlinks=False))
@@ -124,6 +127,7 @@ def facts_of(root: str, path: str) -> os.stat_result:
         OSError: It is missing, or a folder on the way may not be searched.
     """
     with place(root, path) as at:
+        # Only the root may be a link: it is what the caller named.
         facts = os.stat(at.name, dir_fd=at.folder, follow_symlinks=not path)
     _refuse_special(facts)
     return facts
@@ -145,6 +149,7 @@ def open_file(root: str, path: str) -> tuple[int, int]:
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise NotRegularError(_KINDS[stat.S_IFLNK]) from error
+            # A socket cannot be opened; ``ENXIO`` is what the kernel answers.
             if error.errno == errno.ENXIO:
                 raise NotRegularError(_KINDS[stat.S_IFSOCK]) from error
             raise
@@ -170,6 +175,7 @@ def is_hollow(descriptor: int, size_bytes: int) -> bool:
         return False
     data, at = 0, 0
     try:
+        # Stops at the first data that suffices: a real file costs one or two system calls.
         while data < size_bytes // _MAX_SPARSENESS:
             begin = os.lseek(descriptor, at, os.SEEK_DATA)
             at = os.lseek(descriptor, begin, os.SEEK_HOLE)
@@ -183,6 +189,7 @@ def is_hollow(descriptor: int, size_bytes: int) -> bool:
 
 
 def _regular(descriptor: int) -> tuple[int, int]:
+    # Of the open file: a name could lead to something else by the time it is looked at.
     facts = os.fstat(descriptor)
     if stat.S_ISREG(facts.st_mode):
         return descriptor, facts.st_size
@@ -232,6 +239,7 @@ def _files(folder: int, prefix: str, depth: int) -> Iterator[tuple[str, os.stat_
             for entry in entries
         )
     for name, entry in found:
+        # Other processes delete files while this one lists them.
         with suppress(FileNotFoundError, NotADirectoryError):
             if not name.endswith("/"):
                 yield f"{prefix}{name}", entry.stat(follow_symlinks=False)

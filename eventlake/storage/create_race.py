@@ -35,6 +35,7 @@ def probe(storage: Storage) -> None:
 
 
 def _race(storage: Storage, path: str) -> None:
+    # All requests are sent at once: a store that compares before it writes fails only under a race.
     start = Barrier(_WRITERS)
 
     def create(number: int) -> bool:

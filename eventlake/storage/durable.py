@@ -13,6 +13,7 @@ from eventlake.storage.beneath import Place
 @contextmanager
 def temporary_beside(target: Place) -> Iterator[Place]:
     """A unique name beside a file, which is removed afterwards."""
+    # In the same folder, because a link or a rename cannot cross file systems.
     folder, slash, _ = target.name.rpartition("/")
     temporary = Place(
         target.folder, f"{folder}{slash}{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
@@ -29,6 +30,7 @@ def write(file: Place, data: bytes, flush: Callable[[int], None] | None = None) 
     descriptor = beneath.create(file)
     try:
         view = memoryview(data)
+        # One call may write less than it is given.
         while view:
             view = view[os.write(descriptor, view) :]
         if flush is not None:

@@ -10,6 +10,7 @@ import sys
 
 from eventlake.storage.beneath import Place
 
+# What file systems answer that have no hard links, or allow no more of them.
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _AT_FDCWD = -100
 _AT_FDCWD_MACOS = -2
@@ -47,6 +48,7 @@ def rename_exclusively(old: Place, new: Place) -> None:
         FileExistsError: ``new`` exists.
         OSError: The file system does not support such a rename.
     """
+    # Python has no function for it, and ``os.rename`` replaces an existing file.
     libc = ctypes.CDLL(None, use_errno=True)
     here = _AT_FDCWD_MACOS if sys.platform == "darwin" else _AT_FDCWD
     places = [

@@ -37,6 +37,7 @@ def read_file(file: str, most_bytes: int) -> bytes:
 def _bounded(opened: tuple[int, int], most_bytes: int) -> bytes:
     descriptor, size = opened
     with os.fdopen(descriptor, "rb") as file:
+        # The size alone is no bound: the file may grow while it is read, and files of /proc say 0.
         if size <= most_bytes and len(data := file.read(most_bytes + 1)) <= most_bytes:
             return data
     raise OSError(errno.EFBIG, f"expected at most {most_bytes:,} bytes, found more")
@@ -73,11 +74,13 @@ def write_file(file: Path, text: str, hint: str | None = None, *, follow: bool =
     Raises:
         StorageError: The file cannot be written; an earlier file is untouched.
     """
+    # Renaming onto a link would replace the link instead of the file behind it.
     target = Path(os.path.realpath(file)) if follow else file
     temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(6)}.tmp")
     try:
         if not follow:
             _refuse_special(target)
+        # A device cannot be replaced by a file; what is written to it goes through.
         elif target.exists() and not target.is_file():
             target.write_text(text, encoding="utf-8")
             return
@@ -85,6 +88,7 @@ def write_file(file: Path, text: str, hint: str | None = None, *, follow: bool =
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
+        # After the fsync: otherwise a crash could leave the new name with an empty file.
         temporary.replace(target)
         sync_and_close(os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
     except OSError as error:

@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 
 class Folderless:
-    """A store that is no file system, such as an object store."""
+    """A store that is not a file system, such as an object store."""
 
     def sync(self, folder: str) -> None:
         """Do nothing: an object that can be seen is as durable as it will ever be."""

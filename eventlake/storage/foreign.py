@@ -80,7 +80,7 @@ _LINES = (
     "msgspec.json.decode(pathlib.Path({p}).read_bytes(), type=list[msgspec.Raw])"
 )
 _IMPORT = (
-    "a table that is no events yet is imported: el.import_file(lake, {p}, 'mapping.toml'), "
+    "a table that does not hold events yet is imported: el.import_file(lake, {p}, 'mapping.toml'), "
     "where the mapping says what its rows mean."
 )
 _NAMED = {
@@ -105,8 +105,8 @@ _NAMED = {
     "empty": "empty",
     "folder": "a folder",
     "lake": "a lake",
-    "pattern": "a pattern, and no file",
-    "address": "an address, and no file",
+    "pattern": "a pattern, not a file",
+    "address": "an address, not a file",
 }
 _HINTS: dict[str, dict[str, str]] = {
     EVENTS: {
@@ -226,14 +226,16 @@ def foreign(
     """
     text = os.fspath(given)
     try:
-        kind = file_kind(os.path.expanduser(text))  # noqa: PTH111 - an address is no path
+        kind = file_kind(os.path.expanduser(text))  # noqa: PTH111 - an address is not a path
     except (OSError, ValueError):
         return None
+    # Only advice: what is not recognized is read as it was given, and refused by its reader.
     if kind is None or kind in native or kind not in _HINTS[use]:
         return None
     path = Path(text)
     stem = path.with_suffix("") if path.suffix else path
     compressed = kind in {"gzip", "zstd", "bz2", "xz"}
+    # ``events.ndjson.gz`` becomes ``events.ndjson``; others keep their suffix under a new name.
     new = stem if compressed and stem.suffix else path.parent / f"new-{path.name}"
     inner = Path(path.stem).suffix.lower() if compressed else ""
     suffix = _suffix_in(path) if kind == "folder" else ".ndjson"
@@ -279,6 +281,7 @@ def _kind_of_bytes(path: Path, first: bytes) -> str | None:
     if suffixes[-1:] == [".tgz"] or ".tar" in suffixes[-2:]:
         return "tar"
     named = _SUFFIXES.get(path.suffix.lower())
+    # The first bytes come before the name: a name is often wrong, and ``.xlsx`` is a ZIP archive.
     kind = next((kind for magic, kind in _MAGIC if first.startswith(magic)), None)
     return (
         ("excel" if kind == "zip" and named == "excel" else kind) or _kind_of_text(first) or named
@@ -286,8 +289,11 @@ def _kind_of_bytes(path: Path, first: bytes) -> str | None:
 
 
 def _kind_of_text(first: bytes) -> str | None:
-    if first[1:2] == b"\0" or first[:1] == b"\0":
-        return "utf-16-le" if first[1:2] == b"\0" and first[:1] != b"\0" else "utf-16-be"
+    # Without a mark, every second byte of Latin text in UTF-16 is zero.
+    if first[:1] == b"\0":
+        return "utf-16-be"
+    if first[1:2] == b"\0":
+        return "utf-16-le"
     text = first.lstrip()
     if text[:1] == b"[" and text[1:].lstrip()[:1] in {b"{", b"]"}:
         return "array"

@@ -38,6 +38,7 @@ from eventlake.storage.port import (
 )
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+# Errors of the temporary file, which say nothing about the name.
 _BEFORE_THE_NAME = _FULL | {errno.EROFS, errno.EACCES, errno.EPERM}
 _MAKE_ROOM = (
     "{}: free some space and run the same command again; nothing was half-written. "
@@ -60,6 +61,7 @@ class LocalStorage:
     """Objects as files below ``root``, a folder or a link to one; created with the first object."""
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
+        # Absolute, so that a later ``chdir`` does not move the lake.
         self._root = str(Path(root).absolute())
         self._durable_folders: set[str] = set()
         self._distrust: str | None = None
@@ -110,6 +112,8 @@ class LocalStorage:
             try:
                 if check is not None:
                     check(path, size)
+                # A recorded size does not help: whoever forged the file may have recorded its size
+                # too.
                 if beneath.is_hollow(descriptor, size):
                     message = (
                         f"{path} is damaged: expected {size:,} bytes of data, "
@@ -275,6 +279,8 @@ class LocalStorage:
             except BlockingIOError:
                 waited = time.monotonic() - began
                 if waited > TURN_SECONDS or time.monotonic() < self._impatient_until:
+                    # Without this memory, every append would wait a second for a process that is
+                    # stopped.
                     self._impatient_until = time.monotonic() + _IMPATIENT_SECONDS
                     return
                 pause_before_lock(waited)
@@ -327,6 +333,8 @@ class LocalStorage:
         if name in self._durable_folders:
             return
         root = Path(self._root)
+        # The root's entry in its own parent must be durable as well, or a crash loses the whole
+        # lake.
         made = [above for above in (root, *root.parents) if not above.exists()]
         root.mkdir(parents=True, exist_ok=True)
         for child in made:

@@ -51,6 +51,7 @@ class MemoryStorage(Folderless):
 
     def read_ranges(self, path: str, ranges: Sequence[ByteRange]) -> list[bytes]:
         """See ``Storage.read_ranges``."""
+        # Not ``self.read``: a subclass that counts or breaks reads would do so twice.
         data = MemoryStorage.read(self, path)
         return [whole_range(path, data[slice(*part)], part) for part in ranges]
 
@@ -91,6 +92,7 @@ class MemoryStorage(Folderless):
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """See ``Storage.list``."""
         with self._lock:
+            # A copy under the lock: the caller may write while it iterates.
             items = sorted(self._objects.items())
         folder = f"{prefix}/" if prefix else ""
         yield from (
@@ -102,4 +104,5 @@ class MemoryStorage(Folderless):
     def state(self, path: str) -> State | None:
         """The store's random name, and the number of writes to the path."""
         data = self._objects.get(path)
+        # The number of writes, because an object of the same length may have been put in its place.
         return None if data is None else (self._store, self._written.get(path, 0), id(data))

@@ -21,10 +21,8 @@ def lake_nearby(uri: str) -> str | None:
             return f"the lake is its folder {above}"
         below = [one for one in _folders(path) if _is_lake(one)]
         if below:
-            return (
-                f"there is a lake in {below[0]}"
-                + f", and in {len(below) - 1} more of its folders" * (len(below) > 1)
-            )
+            more = f", and in {len(below) - 1} more of its folders" if len(below) > 1 else ""
+            return f"there is a lake in {below[0]}{more}"
         beside = {one.name: one for one in _folders(path.parent) if _is_lake(one)}
         near = get_close_matches(path.name, beside, 1)
         return f"did you mean {beside[near[0]]}?" if near else None
@@ -40,4 +38,5 @@ def _folders(path: Path) -> list[Path]:
     if not path.is_dir():
         return []
     with os.scandir(path) as entries:
+        # A home folder or a mount may have very many entries, and this is only advice.
         return sorted(Path(entry.path) for entry in islice(entries, _MAX_ENTRIES) if entry.is_dir())

@@ -32,6 +32,7 @@ from eventlake.storage.port import (
 SCHEMES = frozenset({"s3", "gs", "az", "abfs", "abfss"})
 _WITH_CONTAINER = frozenset({"abfs", "abfss"})
 """Azure's schemes in which the part before @ is a container rather than a user."""
+# A request costs more time than so many bytes.
 _COALESCE_BYTES = 16 << 10
 """Ranges with at most this gap between them are requested together."""
 TIMEOUT = "EVENTLAKE_STORE_TIMEOUT"
@@ -122,6 +123,7 @@ class ObjectStorage(Folderless):
                 client_options=waits,
                 retry_config={"retry_timeout": timedelta(seconds=seconds)},
             )
+            # A client of its own, because obstore retries per store and not per request.
             self._creator: Any = from_url(
                 uri, client_options=waits, retry_config={"max_retries": 0}
             )
@@ -149,6 +151,7 @@ class ObjectStorage(Folderless):
         """See ``Storage.read``."""
         with self._failures("read", path):
             found = self._obstore.get(self._reader, path)
+            # The size is in the headers of the answer; the body is not read yet.
             check_size(path, found.meta["size"])
             return bytes(found.bytes())
 
@@ -227,6 +230,7 @@ class ObjectStorage(Folderless):
         """See ``Storage.list``."""
         with self._failures("list", prefix):
             found = [
+                # Not every store lists in the order of paths.
                 StoredObject(item["path"], item["size"], micros(item["last_modified"]))
                 for chunk in self._obstore.list(self._reader, prefix or None)
                 for item in chunk
@@ -240,6 +244,7 @@ class ObjectStorage(Folderless):
                 found = self._obstore.head(self._reader, path)
         except ObjectMissingError:
             return None
+        # Size and time alone do not tell apart two objects that were written in one second.
         if found.get("e_tag") is None and found.get("version") is None:
             return None
         return (
@@ -291,9 +296,10 @@ def _client(scheme: str) -> dict[str, Any]:
         for name in ("allow_http", "allow_invalid_certificates")
     }
     proxy = os.environ.get(f"{prefix}_PROXY_URL")
-    return {name: True for name, value in flags.items() if value in _YES} | (
-        {"proxy_url": proxy} if proxy else {}
-    )
+    options: dict[str, Any] = {name: True for name, value in flags.items() if value in _YES}
+    if proxy:
+        options["proxy_url"] = proxy
+    return options
 
 
 def _seconds(timeout: float | None) -> float:
@@ -302,7 +308,9 @@ def _seconds(timeout: float | None) -> float:
     Raises:
         InvalidInputError: It is not a number above 0 and at most a day.
     """
-    given: Any = os.environ.get(TIMEOUT) or _TIMEOUT_SECONDS if timeout is None else timeout
+    given: Any = timeout
+    if given is None:
+        given = os.environ.get(TIMEOUT) or _TIMEOUT_SECONDS
     try:
         found = float(given)
     except (TypeError, ValueError):
@@ -315,6 +323,7 @@ def _seconds(timeout: float | None) -> float:
 
 def _reason(error: Exception) -> str:
     """The store's answer on one line; of an XML answer its code and message."""
+    # obstore appends the debug output of its own error, in which the request is repeated.
     text = str(error).partition("\n\nDebug source")[0]
     before = re.split(r"<\?xml|<Error", text, maxsplit=1)[0]
     details = [found[1] for found in (_CODE.search(text), _MESSAGE.search(text)) if found]
@@ -322,6 +331,7 @@ def _reason(error: Exception) -> str:
 
 
 def _hint(reason: str) -> str:
+    # The last pattern matches everything.
     return next(hint for pattern, hint in _HINTS if pattern.search(reason))
 
 
@@ -346,6 +356,7 @@ def _checked(uri: str) -> Address:
             "as the store's own tools read them.",
         )
     parts = given.path.strip("/").split("/") if given.path.strip("/") else []
+    # obstore would normalize such a prefix, and open another lake than the one that was named.
     if {"", ".", ".."}.intersection(parts) or given.path.startswith("//"):
         message = f"expected the path of a {given.scheme}:// URI without empty, '.' and '..' parts"
         raise InvalidInputError(message)

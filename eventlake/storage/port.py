@@ -93,6 +93,7 @@ def whole_range(path: str, data: bytes, part: ByteRange) -> bytes:
         StorageError: The object ends before the range does.
     """
     start, stop = part
+    # A store answers a range that reaches beyond the end with the bytes that there are.
     if len(data) != stop - start:
         message = f"expected the bytes {start:,} to {stop:,} of {path}, found {len(data):,} of them"
         raise StorageError(message, "run 'eventlake verify LAKE'.", path=path)
@@ -134,6 +135,7 @@ def check_recorded(path: str, size_bytes: int, recorded: int) -> None:
     Raises:
         CorruptionError: The object is longer than ``recorded`` bytes.
     """
+    # Shorter objects are read: their hash is wrong, which names the damage better.
     if size_bytes > recorded:
         message = f"{path} is damaged: expected {recorded:,} bytes, found {size_bytes:,}"
         raise CorruptionError(
@@ -293,6 +295,7 @@ def sha256_of(storage: Storage, path: str, size_bytes: int) -> str:
     if size_bytes <= _PIECE_BYTES:
         return sha256_hex(read_sized(storage, path, size_bytes))
     digest = hashlib.sha256()
+    # In pieces, because what is hashed here may not be what a lake wrote, and have any length.
     for start in range(0, size_bytes, _PIECE_BYTES):
         digest.update(
             storage.read_ranges(path, [(start, min(start + _PIECE_BYTES, size_bytes))])[0]
@@ -307,6 +310,7 @@ def size_of(storage: Storage, path: str) -> int:
         ObjectMissingError: No object exists at ``path``.
         StorageError: The store failed.
     """
+    # The port has no request for the size of a single object.
     for item in storage.list(path.rpartition("/")[0]):
         if item.path == path:
             return item.size_bytes

@@ -80,6 +80,7 @@ def temporary_folder() -> Iterator[Path]:
 
 def _current() -> _Own | None:
     own = _own(os.getpid())
+    # Cleaners of /tmp remove folders of processes that run for weeks.
     if own is not None and not own.folder.is_dir():
         _own.cache_clear()
         own = _own(os.getpid())
@@ -130,6 +131,7 @@ def _sweep(above: Path) -> None:
             with suppress(OSError):
                 if (
                     entry.name.startswith(PREFIX)
+                    # Anyone can create such a name in a shared folder.
                     and entry.stat(follow_symlinks=False).st_uid == os.geteuid()
                 ):
                     _remove_if_dead(above / entry.name)

@@ -13,6 +13,7 @@ from eventlake.storage.files import read_below
 
 MAX_CHARACTERS = 1 << 20
 MAX_DEPTH = 32
+# More digits than a double can have; ``int`` takes quadratic time for many.
 MAX_DIGITS = 400
 MAX_MEMBERS = 100_000
 _MAX_BYTES = 4 * MAX_CHARACTERS
@@ -94,6 +95,7 @@ def _exceeded_limit(text: str) -> str | None:
                 f"found one of {len(token[0]):,}"
             )
         depth += (kind == "open") - (kind == "close")
+        # A dotted key is as deep as it has parts.
         dots = 0 if kind in {"end", "open"} else dots + (kind == "dot")
         all_dots += kind == "dot"
         members += kind in {"end", "open"}

@@ -27,6 +27,7 @@ def from_uri(uri: str | os.PathLike[str] | Storage) -> Storage:
         InvalidInputError: The scheme is unknown, or the URI does not name one place exactly.
     """
     if not isinstance(uri, str | os.PathLike):
+        # Only what every storage has: a caller's own class may lack the newer methods of the port.
         if all(callable(getattr(uri, name, None)) for name in ("read", "create", "list")):
             return uri
         message = f"expected a lake as {_FORMS}, or a storage, found {type(uri).__name__}"
@@ -42,6 +43,7 @@ def from_uri(uri: str | os.PathLike[str] | Storage) -> Storage:
         raise InvalidInputError(
             message, "write it as text, such as 'my-lake'; '.' is the current folder."
         )
+    # A ``Path`` has already turned ``s3://b/x`` into ``s3:/b/x``, so it is never parsed as a URI.
     given = address(text) if isinstance(uri, str) else None
     if given is None:
         return _folder(text)

@@ -3,6 +3,7 @@
 Each table belongs to a class or a module. Its keys are one or more names, separated by blanks.
 """
 
+# Mostly names that pandas, Polars, DuckDB, Delta Lake and Feast have for the same thing.
 NAMES = {
     "eventlake": {
         "connect load load_lake open_lake lake_at read": "el.open('my-lake') opens a lake",

@@ -26,6 +26,7 @@ REFUSALS = {
     "call": "is no function",
 }
 """What the message says of an object without the operation."""
+# First in a table, so that later entries replace it for some operators.
 _ANY_SYMBOL = " ".join(SYMBOLS)
 OPERATIONS = {
     "Lake": {

@@ -38,6 +38,7 @@ def refused_operations(cls: type) -> list[str]:
 def no_operation(cls: type, method: str) -> tuple[str, str | None]:
     """The message and the hint for an operation that objects of ``cls`` do not have."""
     advice, name = _inherited(_OPERATIONS, cls), method.strip("_")
+    # Without ``__contains__``, Python iterates.
     hint = advice.get(name) or (advice.get("iter") if name == "contains" else None)
     return f"{cls.__name__!r} object {REFUSALS[name]}", f"{hint}." if hint else None
 
@@ -59,10 +60,12 @@ def _inherited(tables: Mapping[str, Mapping[str, str]], cls: type) -> dict[str, 
 
 
 def _suggestion(name: str, table: Mapping[str, str], known: Iterable[str], prefix: str = "") -> str:
+    # Python and notebooks look for such names all the time, and nobody reads the message.
     if name.startswith("_"):
         return ""
     if name in table:
         return f": {table[name]}"
+    # ``tocsv`` and ``toCSV`` are near ``to_csv``.
     public = {one.replace("_", "").casefold(): one for one in known if not one.startswith("_")}
     near = get_close_matches(name.replace("_", "").casefold(), public, 1, cutoff=0.7)
     return f": did you mean {prefix}{public[near[0]]}?" if near else ""

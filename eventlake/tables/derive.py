@@ -1,4 +1,4 @@
-"""Derives the rows of an event table from segments, sorted by (subject, sequence)."""
+"""Derive the rows of an event table from segments, sorted by (subject, sequence)."""
 
 from collections.abc import Sequence
 

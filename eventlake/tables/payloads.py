@@ -1,4 +1,4 @@
-"""Reads payloads that were accepted under one version of a schema as columns of a later one."""
+"""Read payloads that were accepted under one version of a schema as columns of a later one."""
 
 from dataclasses import replace
 

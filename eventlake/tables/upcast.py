@@ -1,4 +1,4 @@
-"""Upcasts payloads of one version of a schema to the next version."""
+"""Upcast payloads of one version of a schema to the next version."""
 
 from collections.abc import Collection, Iterator
 

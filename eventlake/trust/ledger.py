@@ -33,6 +33,7 @@ _inherited: list[sqlite3.Connection] = []
 
 def statement(*parts: Any) -> bytes:
     """The digest of a statement, given as JSON values."""
+    # As JSON, so that no two lists of parts have the same bytes.
     return hashlib.sha256(json.dumps([VERSION, *parts], separators=(",", ":")).encode()).digest()
 
 
@@ -63,6 +64,7 @@ class Ledger:
     def _after_fork(self) -> None:
         if self._connection is not None:
             _inherited.append(self._connection)
+        # The lock too: a thread that was not forked may hold it.
         self._connection, self._opened, self._lock = None, None, threading.Lock()
 
     def knows(self, one: bytes) -> bool:
@@ -72,6 +74,7 @@ class Ledger:
     def unknown(self, statements: Iterable[bytes]) -> set[bytes]:
         """The statements that the ledger does not hold."""
         self._follow()
+        # What this process has seen once needs no query.
         left = {one for one in statements if one not in self._known}
         if not left:
             return left
@@ -80,6 +83,7 @@ class Ledger:
             if connection is None:
                 return left
             found: set[bytes] = set()
+            # A ledger that cannot be read only means that everything is checked again.
             with suppress(sqlite3.Error):
                 for some in _chunks(list(left)):
                     marks = ",".join("?" * len(some))
@@ -167,6 +171,7 @@ def _create_or_open(file: Path) -> sqlite3.Connection:
     try:
         # WAL lets processes read while another one writes.
         connection.execute("PRAGMA journal_mode = WAL")
+        # A crash may lose statements, which costs checking them again.
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute(
             "CREATE TABLE IF NOT EXISTS known "

@@ -155,7 +155,7 @@ def test_a_folder_and_a_pattern_are_told_a_loop_that_appends_their_files(given):
         pathlib.Path(f"many/{number}.ndjson").write_text(line, encoding="utf-8")
     lake = el.create("memory://", "a/b")
     with pytest.raises(
-        InvalidInputError, match=r"which is a (folder|pattern, and no file)"
+        InvalidInputError, match=r"which is a (folder|pattern, not a file)"
     ) as refused:
         lake.append(given)
     exec(re.search(r"for path in [^;]*", refused.value.hint)[0], MODULES | {"lake": lake})  # noqa: S102
@@ -215,7 +215,7 @@ def test_what_are_no_events_yet_is_told_to_be_imported(name, data, told, hint):
 
 def test_an_address_is_told_to_be_copied_and_shows_no_secret():
     for address in ("https://me:pass@x.org/e.ndjson", "s3://bucket/e.parquet", "file:///e.ndjson"):
-        with pytest.raises(InvalidInputError, match="an address, and no file") as refused:
+        with pytest.raises(InvalidInputError, match="an address, not a file") as refused:
             el.create("memory://", "a/b").append(address)
         assert refused.value.hint == "copy the file to this machine, and give its path."
         assert "pass" not in str(refused.value)
@@ -306,7 +306,7 @@ def test_a_pattern_is_told_a_loop_that_imports_its_files():
     pathlib.Path("one.csv").write_bytes(CSV)
     lake, mapping = el.create("memory://", "a/b"), pathlib.Path("mapping.toml")
     mapping.write_text(MAPPING, encoding="utf-8")
-    with pytest.raises(InvalidInputError, match="which is a pattern, and no file") as refused:
+    with pytest.raises(InvalidInputError, match="which is a pattern, not a file") as refused:
         el.import_file(lake, "*.csv", mapping)
     exec(  # noqa: S102
         re.search(r"for path in .*\)\)?", refused.value.hint)[0],

@@ -1,4 +1,4 @@
-"""Rewrites ``printf`` and ``format`` as concatenations, in which decimals keep every digit."""
+"""Rewrite ``printf`` and ``format`` as concatenations, in which decimals keep every digit."""
 
 import re
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Rewrites casts of JSON so that each member is read as text, which keeps all digits.
+"""Rewrite casts of JSON so that each member is read as text, which keeps all digits.
 
 ``(data -> 'a')::STRUCT(b DECIMAL(18, 2))`` becomes a struct of
 ``json_extract_string(data, '$.a.b')::DECIMAL(18, 2)``.

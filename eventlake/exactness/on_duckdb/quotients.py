@@ -1,4 +1,4 @@
-"""Rewrites means, variances, correlations and rounded shares as quotients of exact values.
+"""Rewrite means, variances, correlations and rounded shares as quotients of exact values.
 
 Sums and counts of exact values are exact. One division of them as doubles, in the last step, always
 gives the same value. The formulas are the textbook ones over sums of powers; in exact integers they

@@ -21,7 +21,7 @@ Rule = Callable[[Findings, Expression, Context], Value]
 
 
 class Checker(Findings):
-    """Checks expressions by the rule of their kind."""
+    """Check expressions by the rule of their kind."""
 
     def value(self, one: Expression, context: Context) -> Value:
         """What an expression returns; notes what is not exact in it."""
