@@ -20,7 +20,7 @@ from eventlake.datasets.auditing.predictions import PredictionExplanation
 from eventlake.datasets.comparing.diff_report import DatasetDiff
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.definitions.dataset_toml import read_definition
-from eventlake.datasets.inspecting.explain import Explanation
+from eventlake.datasets.inspecting.explanation import Explanation
 from eventlake.datasets.inspecting.split import Split
 from eventlake.datasets.reproduction import Reproduction
 from eventlake.errors import EventlakeError

@@ -25,7 +25,7 @@ from eventlake.datasets.comparing.diff_report import DatasetDiff
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.definitions.dataset_toml import Definition
 from eventlake.datasets.handle import LakeHandle
-from eventlake.datasets.inspecting.explain import Explanation
+from eventlake.datasets.inspecting.explanation import Explanation
 from eventlake.datasets.reproduction import Reproduction
 from eventlake.datasets.verifying.verify import verify_lake
 from eventlake.errors import InvalidEventsError, InvalidInputError

@@ -17,7 +17,7 @@ from eventlake.core.instants import format_instant, micros
 from eventlake.datasets.comparing.diff_report import DatasetDiff
 from eventlake.datasets.comparing.row_diff import RowChange, RowsDiff
 from eventlake.datasets.dataset import Dataset
-from eventlake.datasets.inspecting.explain import Explanation
+from eventlake.datasets.inspecting.explanation import Explanation
 from eventlake.datasets.reproduction import Reproduction
 from eventlake.datasets.store.tags import is_lock
 from eventlake.demo.run_demo import DemoResult

@@ -11,7 +11,8 @@ from eventlake.core import layout
 from eventlake.core.card import Card, counted
 from eventlake.core.documents.dataset import DatasetManifest
 from eventlake.core.hashing.checkpoint import Checkpoint
-from eventlake.datasets.inspecting.explain import Explanation, explain
+from eventlake.datasets.inspecting.explain import explain
+from eventlake.datasets.inspecting.explanation import Explanation
 from eventlake.datasets.inspecting.split import (
     ENTITY,
     TIME,

@@ -28,7 +28,8 @@ from eventlake.datasets.dataset import COMPUTED, EQUAL, FOUND, Dataset
 from eventlake.datasets.definitions.dataset_toml import Definition
 from eventlake.datasets.definitions.lock import check_buildable, pinned_by
 from eventlake.datasets.handle import LakeHandle
-from eventlake.datasets.inspecting.explain import Explanation, explain
+from eventlake.datasets.inspecting.explain import explain
+from eventlake.datasets.inspecting.explanation import Explanation
 from eventlake.datasets.reproduction import Reproduction
 from eventlake.datasets.store import tags as stored_tags
 from eventlake.datasets.store.archive import open_archive

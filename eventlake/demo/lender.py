@@ -20,25 +20,14 @@ from operator import attrgetter
 
 import pyarrow as pa
 
+from eventlake.demo.lender_events import Event, EventFactory, event_table, fraction, money
+
 APPLICATIONS = (date(2024, 1, 1), date(2026, 1, 1))
 """The days on which loans are applied for: a half-open interval."""
 HISTORY_END = date(2026, 5, 1)
 """Events recorded from 00:00 UTC of this day on are omitted, so the newest loans are unfinished."""
 LOANS_MAX = 1_000_000
 """Exclusive upper bound of ``loans``: loan numbers have six digits."""
-
-SOURCES = {
-    "loan.applied": "/lender/origination",
-    "loan.granted": "/lender/origination",
-    "loan.declined": "/lender/origination",
-    "instalment.scheduled": "/lender/origination",
-    "payment.received": "/lender/bank-file",
-    "payment.missed": "/lender/collections",
-    "reminder.sent": "/lender/collections",
-    "loan.written_off": "/lender/collections",
-    "loan.repaid": "/lender/collections",
-}
-"""The system that records events of each type."""
 
 SECOND = 1_000_000
 HOUR = 3_600 * SECOND
@@ -56,21 +45,6 @@ CATCH_UP_MONTHS = 3
 LATE_PER_MILLE = 20
 WRONG_PER_MILLE = 12
 TWICE_PER_MILLE = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One event; ``time`` and ``recorded_at`` are microseconds since the epoch, UTC."""
-
-    id: str
-    source: str
-    type: str
-    subject: str
-    time: int
-    recorded_at: int
-    data: str
-    corrects: str | None = None
-    correction: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,17 +134,17 @@ def simulate(loans: int = 1_500, seed: int = 7) -> pa.Table:
     ]
     # The sort is stable, and the loans come in the order of their numbers.
     events.sort(key=attrgetter("recorded_at", "time"))
-    return _table(events)
+    return event_table(events)
 
 
 def _loan(dice: Dice, number: int, applied: int) -> Iterator[Event]:
     """The events of one loan from application to its end; may run past ``HISTORY_END``."""
-    event = _EventFactory(number)
+    event = EventFactory(number)
     risk = 1000 * dice.below(1000) * dice.below(1000) // 1_000_000
     principal = 100_00 * dice.between(5, 60)
     months = TERMS_MONTHS[dice.below(len(TERMS_MONTHS))]
     purpose = dice.pick(("car", "home", "holiday", "education", "other"))
-    data = f'{{"principal":{_money(principal)},"term_months":{months},"purpose":"{purpose}"}}'
+    data = f'{{"principal":{money(principal)},"term_months":{months},"purpose":"{purpose}"}}'
     yield event("loan.applied", "applied", applied, _soon(dice, applied), data)
 
     # The lender sees the risk only through a noisy score, and sets the price by it.
@@ -184,8 +158,8 @@ def _loan(dice: Dice, number: int, applied: int) -> Iterator[Event]:
     rate = 490 + 10 * max(0, score // 5)
     interest = principal * rate * months // (12 * 10_000)
     data = (
-        f'{{"principal":{_money(principal)},"term_months":{months},'
-        f'"rate":{_rate(rate)},"interest":{_money(interest)}}}'
+        f'{{"principal":{money(principal)},"term_months":{months},'
+        f'"rate":{fraction(rate)},"interest":{money(interest)}}}'
     )
     yield event("loan.granted", "granted", decided, recorded, data)
     plan = _schedule(decided, principal + interest, months)
@@ -247,7 +221,7 @@ def _reported(dice: Dice, payment: Payment) -> Iterator[Payment]:
 
 
 def _service(
-    dice: Dice, event: "_EventFactory", plan: Sequence[Instalment], payments: Sequence[Payment]
+    dice: Dice, event: EventFactory, plan: Sequence[Instalment], payments: Sequence[Payment]
 ) -> Iterator[Event]:
     """What the lender records and does, up to the repayment or the write-off."""
     end = _write_off(plan, payments)
@@ -258,19 +232,19 @@ def _service(
         yield from _chase(dice, event, owed, kept, end)
     left = sum(owed.cents for owed in plan) - sum(payment.cents for payment in kept)
     if end is not None:
-        data = f'{{"outstanding":{_money(left)}}}'
+        data = f'{{"outstanding":{money(left)}}}'
         yield event("loan.written_off", "written-off", end, _soon(dice, end), data)
     elif left == 0:
         time = max(payment.corrected_at or payment.recorded_at for payment in kept)
-        data = f'{{"paid":{_money(sum(payment.cents for payment in kept))}}}'
+        data = f'{{"paid":{money(sum(payment.cents for payment in kept))}}}'
         yield event("loan.repaid", "repaid", time, _soon(dice, time), data)
 
 
-def _payment(event: "_EventFactory", name: str, payment: Payment) -> Iterator[Event]:
+def _payment(event: EventFactory, name: str, payment: Payment) -> Iterator[Event]:
     """A payment, and its correction if the bank reported it wrongly."""
 
     def data(cents: int) -> str:
-        return f'{{"instalment":{payment.instalment},"amount":{_money(cents)}}}'
+        return f'{{"instalment":{payment.instalment},"amount":{money(cents)}}}'
 
     first = event(
         "payment.received", name, payment.time, payment.recorded_at, data(payment.reported_cents)
@@ -291,7 +265,7 @@ def _payment(event: "_EventFactory", name: str, payment: Payment) -> Iterator[Ev
 
 def _chase(
     dice: Dice,
-    event: "_EventFactory",
+    event: EventFactory,
     owed: Instalment,
     payments: Sequence[Payment],
     end: int | None,
@@ -300,7 +274,7 @@ def _chase(
     missed = (owed.due_day + MISSED_AFTER_DAYS) * DAY + 5 * HOUR
     if not _short(payments, owed, missed) or (end is not None and missed >= end):
         return
-    received = _money(_received(payments, owed, missed))
+    received = money(_received(payments, owed, missed))
     data = f'{{{_owed(owed)},"received":{received}}}'
     name = f"missed-{owed.number}"
     yield event("payment.missed", name, missed, _soon(dice, missed), data)
@@ -362,44 +336,6 @@ def _days(day: date) -> int:
     return day.toordinal() - EPOCH
 
 
-def _money(cents: int) -> str:
-    """An amount as a JSON string: the JSON readers of both engines read numbers as doubles."""
-    return f'"{cents // 100}.{cents % 100:02d}"'
-
-
-def _rate(ten_thousandths: int) -> str:
-    return f'"{ten_thousandths // 10_000}.{ten_thousandths % 10_000:04d}"'
-
-
 def _owed(owed: Instalment) -> str:
     due = date.fromordinal(EPOCH + owed.due_day).isoformat()
-    return f'"instalment":{owed.number},"due":"{due}","amount":{_money(owed.cents)}'
-
-
-class _EventFactory:
-    """Creates the events of one loan, with ids such as ``loan-000017-payment-3``."""
-
-    def __init__(self, number: int) -> None:
-        self._loan = f"{number:06d}"
-
-    def __call__(self, type_: str, name: str, time: int, recorded_at: int, data: str) -> Event:
-        id_, subject = f"loan-{self._loan}-{name}", f"/loan/{self._loan}"
-        return Event(id_, SOURCES[type_], type_, subject, time, recorded_at, data)
-
-
-def _table(events: Sequence[Event]) -> pa.Table:
-    text, instant = pa.string(), pa.timestamp("us", tz="UTC")
-    columns: dict[str, pa.DataType] = {"id": text, "source": text, "type": text, "subject": text}
-    columns |= {
-        "time": instant,
-        "recorded_at": instant,
-        "data": text,
-        "corrects": text,
-        "correction": text,
-    }
-    return pa.table(
-        {
-            name: pa.array([getattr(event, name) for event in events], kind)
-            for name, kind in columns.items()
-        }
-    )
+    return f'"instalment":{owed.number},"due":"{due}","amount":{money(owed.cents)}'

@@ -17,7 +17,7 @@ from eventlake.core.documents.stored import SMALL, check_bounds
 from eventlake.core.format_value import shown
 from eventlake.core.hashing.canonical import canonical_json, sha256_hex
 from eventlake.datasets.dataset import Dataset
-from eventlake.datasets.inspecting.explain import Explanation
+from eventlake.datasets.inspecting.explanation import Explanation
 from eventlake.errors import CorruptionError, InvalidInputError, NotFoundError
 
 EVENT_TYPE = "prediction.made"

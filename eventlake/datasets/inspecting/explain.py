@@ -6,22 +6,16 @@ is *behind* a value if the value changes without it. So a value for which each o
 suffices has none of them behind it.
 """
 
-import math
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
-from eventlake.core.card import Card, counted
-from eventlake.core.format_value import shown
-from eventlake.core.instants import format_instant, instant_of, micros
 from eventlake.core.sql import named
 from eventlake.datasets.building.isolated import isolated
+from eventlake.datasets.inspecting.explanation import About, Explanation
+from eventlake.datasets.inspecting.row_key import row_of_key
 from eventlake.datasets.store.archive import SPINE_ROW, Archive
 from eventlake.datasets.store.recorded import (
     declared_types_of,
@@ -30,7 +24,7 @@ from eventlake.datasets.store.recorded import (
     labels_of,
     projection_of,
 )
-from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError, NotFoundError
+from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError
 from eventlake.features.explain import inside
 from eventlake.features.feature_set import FeatureSet
 from eventlake.features.planned.plan import compiled
@@ -42,95 +36,10 @@ from eventlake.projections.computation import Computation, EntityColumns
 from eventlake.projections.kinds import kind_named
 from eventlake.projections.on_duckdb.by_entity import OneEntity, entity_columns
 from eventlake.projections.rows import finish
-from eventlake.verbs import helpful
 
 MOST_EVENTS = 10_000
 """Maximum events of an entity that are removed one by one."""
-_SHOWN = 20
 _INSIDE = "inside the window of"
-
-
-class About(NamedTuple):
-    """The subject of an explanation; see ``Explanation``."""
-
-    dataset: str
-    row: dict[str, Any]
-    column: str | None
-    by: str
-    entity: Any
-
-
-@helpful
-@dataclass(frozen=True, slots=True, repr=False)
-class Explanation:
-    """The events behind a row, or behind one of its values.
-
-    Attributes:
-        dataset: The manifest hash.
-        row: The explained row.
-        column: The explained column; None for the whole row.
-        by: The column of the entity.
-        entity: The row's entity; null is an entity too.
-        events: The events of the entity that the projection reads, in sequence order: ``sequence``,
-            ``time``, ``id``, and ``behind``, the columns that would change without the event (all
-            columns if the row would be missing). For declared features, the columns whose window
-            has the event.
-        told: The meaning of ``behind``, in words.
-        known: False if the column is a label that is not known yet; ``events`` are those so far.
-        note: For a column of an event spine, its origin: the window of a label, until when it is
-            not known and why, or the event from which the column comes.
-    """
-
-    dataset: str
-    row: dict[str, Any]
-    column: str | None
-    by: str
-    entity: Any
-    events: pl.DataFrame
-    told: str = "without it others are"
-    known: bool = True
-    note: str | None = None
-
-    @property
-    def behind(self) -> pl.DataFrame:
-        """The events behind the column, or behind the row if there is no ``column``."""
-        named = (
-            pl.col("behind").list.len() > 0
-            if self.column is None
-            else pl.col("behind").list.contains(self.column)
-        )
-        return self.events.filter(named)
-
-    def __repr__(self) -> str:
-        """The card's title."""
-        return f"<Explanation: {self.card().title}>"
-
-    def card(self) -> Card:
-        """The explanation as a card."""
-        found = self.behind
-        what = "the row" if self.column is None else f"{self.column} {shown(self.row[self.column])}"
-        title = f"{counted(found.height, 'event')} behind {what}"
-        if not self.known:
-            title = f"{self.column} is not known yet; {counted(found.height, 'event')} so far"
-        facts = (
-            *(((self.column, self.note),) if self.note and self.column else ()),
-            *((name, shown(value)) for name, value in self.row.items()),
-            (
-                f"events of {self.by} {shown(self.entity)}",
-                f"{self.events.height:,} that the projection reads",
-            ),
-        )
-        rows = tuple(
-            (
-                f"{one['sequence']:,}",
-                format_instant(micros(one["time"])),
-                one["id"],
-                ", ".join(one["behind"]),
-            )
-            for one in found.head(_SHOWN).iter_rows(named=True)
-        )
-        more = f"; the first {_SHOWN}" if found.height > _SHOWN else ""
-        return Card(f"{title}{more}", facts, ("sequence", "time", "id", self.told), rows)
 
 
 def explain(archive: Archive, history: PinnedHistory, key: Any, column: str | None) -> Explanation:
@@ -156,7 +65,7 @@ def explain(archive: Archive, history: PinnedHistory, key: Any, column: str | No
         raise InvalidInputError(
             message, f"its columns are {', '.join(name for name, _ in archive.manifest.schema)}."
         )
-    row = _row(pl.DataFrame(archive.rows()), recipe.key, key)
+    row = row_of_key(pl.DataFrame(archive.rows()), recipe.key, key)
     explanation: Explanation = isolated(_explain, history, archive, row=row, column=column)
     return explanation
 
@@ -319,78 +228,6 @@ def _by_entity(
         message = f"{subject}: no column identifies its {projection.by}"
         raise InvalidInputError(message, hint)
     return computation, columns
-
-
-def _row(rows: pl.DataFrame, names: tuple[str, ...], key: Any) -> pl.DataFrame:
-    """The one row with a key.
-
-    Raises:
-        NotFoundError: There is no such row.
-        InvalidInputError: The key is invalid, or several rows have it.
-    """
-    given = key.values() if isinstance(key, Mapping) else key
-    parts = list(given) if isinstance(key, Mapping | list | tuple) else [key]
-    values = dict(key) if isinstance(key, Mapping) else dict(zip(names, parts, strict=False))
-    if (
-        not values
-        or (not isinstance(key, Mapping) and len(parts) != len(names))
-        or not set(values) <= set(rows.columns)
-    ):
-        message = (
-            f"expected a key as values of {', '.join(names)}, "
-            f"or a dict of columns and values, found {key!r}"
-        )
-        raise InvalidInputError(message, f"the columns are {', '.join(rows.columns)}.")
-    try:
-        chosen = [_is(rows.schema[name], name, value) for name, value in values.items()]
-        found = rows.filter(*chosen)
-    except (pl.exceptions.PolarsError, TypeError, ValueError, ArithmeticError) as error:
-        message = f"{key!r} is not a valid key of these rows: {error}"
-        raise InvalidInputError(message) from error
-    described = ", ".join(f"{name} {value!r}" for name, value in values.items())
-    if not found.height:
-        message = f"there is no row with the key {described}"
-        raise NotFoundError(message)
-    if found.height > 1:
-        message = f"{found.height:,} rows have {described}"
-        raise InvalidInputError(message, f"name more columns; the key is {', '.join(names)}.")
-    return found
-
-
-def _is(kind: pl.DataType, name: str, value: Any) -> pl.Expr:
-    """Whether a column has a value, which may be given as text.
-
-    Raises:
-        TypeError: It is not a single value, or a boolean for a column of another type.
-        ValueError: It is not a finite number.
-    """
-    if value is None:
-        return pl.col(name).is_null()
-    if not isinstance(value, str | int | float | Decimal | date) or (
-        isinstance(value, bool) and kind != pl.Boolean
-    ):
-        message = f"{name} is {kind}, not {value!r}"
-        raise TypeError(message)
-    if isinstance(kind, pl.Datetime) and isinstance(value, str | date):
-        return pl.col(name).cast(pl.Int64) == _microseconds(value, zoned=kind.time_zone is not None)
-    if isinstance(kind, pl.Decimal):
-        with suppress(InvalidOperation):
-            value = Decimal(str(value))
-    if isinstance(value, Decimal | float) and not math.isfinite(value):
-        message = f"{value!r} is not a finite number"
-        raise ValueError(message)
-    return (
-        pl.col(name).cast(pl.String) == value if isinstance(value, str) else pl.col(name) == value
-    )
-
-
-def _microseconds(value: str | date, *, zoned: bool) -> int:
-    """An instant of a key in microseconds; without a time zone if the column has none."""
-    if not zoned and isinstance(value, str):
-        value = f"{value}Z"
-    elif not zoned and isinstance(value, datetime):
-        value = value.replace(tzinfo=UTC)
-    return instant_of(value)
 
 
 def _entity(row: pl.DataFrame, spine: pa.Table | None, by: str, columns: EntityColumns) -> pa.Table:
