@@ -27,6 +27,8 @@ ZEROS = "0.0 and -0.0"
 """Two floats that are equal and still differ."""
 DIGITS = "90071992547409.93 becomes 90071992547409.94"
 """How a number changes that is read as a double."""
+CHANGES = "it is another value at the next build"
+"""Why a clock or a random number is not exact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,11 @@ class Refusal:
         parts += [f"for example {self.example}"] if self.example else []
         parts += [f"write {self.instead}"] if self.instead else []
         return "\n      ".join(parts)
+
+
+def alike(names: str, refusal: Refusal) -> dict[str, Refusal]:
+    """The same refusal for each of some functions, whose names are separated by spaces."""
+    return dict.fromkeys(names.split(), refusal)
 
 
 def check_version(name: str, engine: str, version: str, known: Sequence[str], hint: str) -> None:

