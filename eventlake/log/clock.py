@@ -62,13 +62,9 @@ class Clock:
                 f"or, if that clock ran ahead, accept it: --accept {self.version}"
             )
             facts.append(("next", advice))
-        state = (
-            "in step"
-            if not self.ahead
-            else "ahead, and accepted"
-            if self.accepted
-            else "ahead: appends are refused"
-        )
+        state = "in step"
+        if self.ahead:
+            state = "ahead, and accepted" if self.accepted else "ahead: appends are refused"
         return Card(f"the lake's clock is {state}", tuple(facts))
 
 

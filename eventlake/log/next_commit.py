@@ -58,6 +58,7 @@ def plain_commit(
     """
     recorded_at = chain.head.commit.recorded_at if chain.head else MIN_US
     commit_id = new_commit_id()
+    # Commits without events have a key too, so that ``resolve_commit`` finds their id.
     own = own_keys(np.empty(0, np.uint64), None, (), commit_id)
     if tiers is not None and recent is not None:
         folded = recent_after(recent, chain.next_version, own)

@@ -120,6 +120,7 @@ def prepare(chain: Chain, batch: Batch, positions: Sequence[Position]) -> Stored
     # The id is new at every try, and so is the name of the key file: a file that an earlier try
     # left may be about to be collected.
     commit_id = new_commit_id()
+    # The first access starts encoding in the background, while the keys are stored.
     encoding = batch.encoding
     keys = stored_where_large(
         chain.storage, own_keys(batch.sorted_keys, batch.heads, positions, commit_id)
@@ -174,6 +175,7 @@ def _create_patiently(storage: Storage, path: str, data: bytes) -> None:
     for attempt in range(SEGMENT_TRIES):
         try:
             storage.create(path, data)
+        # The store's answer is final in these cases, so a further try could not change it.
         except (ObjectExistsError, NotStoredError, NotDurableError):
             raise
         except StorageError:

@@ -209,6 +209,7 @@ def problems_of(chain: Chain, batch: Incoming, now: int, since: int = 0) -> list
     if not batch.rows:
         return []
     problems = known_problems(known(chain, batch, since), batch)
+    # A large batch that was stored in parts has been checked against schemas already, part by part.
     if isinstance(batch, Batch) and not since:
         problems += content_problems(chain, batch)
     if batch.recorded_at is not None:

@@ -86,6 +86,7 @@ class Load:
 
     def read(self, rows: npt.NDArray[np.int64], columns: list[str]) -> pl.DataFrame:
         """Text columns of some rows, in ascending order, read from their segments."""
+        # The events themselves are no longer in memory. Only rows under suspicion are read back.
         found = [pl.DataFrame(schema=dict.fromkeys(columns, pl.String()))]
         start = 0
         for piece in self.pieces:
@@ -124,6 +125,7 @@ def store_load(chain: Chain, tables: Iterable[pa.Table]) -> Load:
             with the problems of all parts.
         StorageError: The store failed.
     """
+    # Read before the first part is stored: whatever changes later, ``holds`` notices it.
     next_version, fence, schemas, watermark = (
         chain.next_version,
         chain.fence,
@@ -156,6 +158,7 @@ def store_load(chain: Chain, tables: Iterable[pa.Table]) -> Load:
             open_references.append(left.frame.with_columns(pl.col("row") + rows))
             own += wrong
         problems += [problem.shifted(rows) for problem in own]
+        # After a problem nothing will be committed, so nothing more is stored.
         if not problems:
             pieces += store_pieces(chain.storage, part.encoding, watermark + rows, lambda _: None)
         keys.append(part.keys)

@@ -28,6 +28,7 @@ class References:
     """
 
     frame: pl.DataFrame
+    # ``Incoming`` asks for these, to look ids up; references have neither.
     recorded_at: pa.Array | None = field(default=None, init=False)
     sequence: pa.Array | None = field(default=None, init=False)
 
@@ -87,6 +88,7 @@ def resolve_in(named: References, events: pl.DataFrame) -> tuple[References, lis
     # An id names an event only together with its source.
     met = named.frame.join(events, on=["source", "id"], how="inner", suffix="_found")
     left = named.frame.join(met.select("row"), on="row", how="anti")
+    # A correction must come after what it corrects, in the batch as in the log.
     later = met.filter(pl.col("at").cast(pl.Int64) >= pl.col("row"))
     problems = [
         Problem(
@@ -129,6 +131,7 @@ def dangling_problems(chain: Chain, named: References) -> Iterator[Problem]:
 def _mismatches(met: pl.DataFrame) -> Iterator[Problem]:
     """The corrections of an event of another type or about another subject."""
     for name in ("type", "subject"):
+        # A missing subject equals only a missing one.
         other = met.filter(pl.col(name).ne_missing(pl.col(f"{name}_found")))
         for row, corrects, own, found in other.select(
             "row", "id", name, f"{name}_found"

@@ -27,6 +27,8 @@ def check_choice(duplicates: Any, *, positioned: bool) -> None:
     if not isinstance(duplicates, str) or duplicates not in (REFUSE, SKIP):
         message = f"expected duplicates={REFUSE!r} or {SKIP!r}, found {duplicates!r}"
         raise InvalidInputError(message)
+    # A position stands for the whole batch: without some of its events it could not be compared
+    # again.
     if duplicates == SKIP and positioned:
         raise _whole("a producer's position")
 

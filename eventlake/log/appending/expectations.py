@@ -16,6 +16,7 @@ def check_kinds(expect: Any) -> tuple[Expectation, ...]:
     Raises:
         InvalidInputError: It contains something other than expectations.
     """
+    # One expectation without a list would otherwise be an error about iteration.
     if isinstance(expect, Expectation) or not isinstance(expect, Iterable):
         message = f"expected a list of expectations, found {expect!r}"
         raise InvalidInputError(message, "put it into a list: expect=[…].")
@@ -49,11 +50,9 @@ def _problem(chain: Chain, expected: Expectation) -> str | None:
     """Describe what was found instead of what is expected; None if it holds."""
     if isinstance(expected, AtWatermark):
         found = chain.watermark
-        return (
-            None
-            if found == expected.watermark
-            else f"expected watermark {expected.watermark:,}, found {found:,}"
-        )
+        if found == expected.watermark:
+            return None
+        return f"expected watermark {expected.watermark:,}, found {found:,}"
     newest = newest_event(chain, expected.subject, subtree=expected.subtree)
     where = f"{expected.subject} and below it" if expected.subtree else expected.subject
     if isinstance(expected, Pristine):

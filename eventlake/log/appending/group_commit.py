@@ -106,6 +106,7 @@ def _valid(members: Sequence[Member]) -> list[Member]:
         # Checking a thousand small lists costs far more than one list of the same events.
         together = _groupable(checked_batch([event for member in plain for event in member.events]))
     except EventlakeError:
+        # At least one member is invalid: each is checked by itself below, to tell which.
         plain = []
     row = 0
     for member in plain:
@@ -212,6 +213,8 @@ def _admit(chain: Chain, members: Sequence[Member], since: int) -> list[Member]:
         else:
             taken.update(pairs)
             admitted.append(member)
+    # A member that was refused leaves a gap in its producer's positions, so these are looked at
+    # again.
     return admitted if len(admitted) == len(placed) else _without_repeats(chain, admitted)
 
 
@@ -257,6 +260,7 @@ def _earlier(chain: Chain, member: Member, expected: dict[str, int]) -> Receipt 
         return nothing(chain, position)
     if position is None:
         return None
+    # An earlier member of this group has the position before, which the lake does not hold yet.
     if position.producer in expected:
         check_next(position, expected[position.producer])
         return None

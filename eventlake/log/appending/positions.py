@@ -59,11 +59,9 @@ def _delivered(
     entry = chain.newest(
         kind, text, lambda entry: any(matches(delivery) for delivery in entry.commit.deliveries)
     )
-    return (
-        None
-        if entry is None
-        else (entry, next(one for one in reversed(entry.commit.deliveries) if matches(one)))
-    )
+    if entry is None:
+        return None
+    return entry, next(one for one in reversed(entry.commit.deliveries) if matches(one))
 
 
 def check_next(position: Position, expected: int | None) -> None:
@@ -92,6 +90,7 @@ def check_next(position: Position, expected: int | None) -> None:
 
 def _same_events(chain: Chain, commit: Commit, delivery: Delivery, batch: Batch) -> bool:
     """Whether a delivery holds exactly the events of ``batch``."""
+    # Cheapest first: most batches that reuse a position by mistake have another length.
     if delivery.stop - delivery.start != batch.rows:
         return False
     own = leaves.leaf_hashes(batch.frame)
@@ -102,6 +101,7 @@ def _same_events(chain: Chain, commit: Commit, delivery: Delivery, batch: Batch)
             stored = stored.merge(segment.range)
         return leaves.compact_range(own, commit.start) == stored
     for start, events in events_of(chain, [commit.version], list(ATTRIBUTES)):
+        # A commit of a group holds other batches too, in the same segments.
         first, stop = max(start, delivery.start), min(start + events.num_rows, delivery.stop)
         expected = own[max(first - delivery.start, 0) : max(stop - delivery.start, 0)]
         if (

@@ -53,6 +53,7 @@ def checked_batch(events: Any, *, drop_repeats: Callable[[Batch], Batch] | None 
     """
     table, problems = _table(events)
     batch, more = to_batch(table)
+    # A column that could not be read at all is not reported a second time for its type.
     blamed = {problem.field for problem in problems}
     problems += [
         problem for problem in more if problem.row is not None or problem.field not in blamed
@@ -62,12 +63,12 @@ def checked_batch(events: Any, *, drop_repeats: Callable[[Batch], Batch] | None 
     if drop_repeats is not None and not problems:
         batch = drop_repeats(batch)
     # Most batches are valid: their segments are encoded in the background during the checks.
-    begun = batch.encoding if batch.rows and not problems and drop_repeats is None else None
+    encoding = batch.encoding if batch.rows and not problems and drop_repeats is None else None
     blame = {(problem.row, problem.field) for problem in problems}
     problems += [problem for problem in rule_problems(batch) if not _follows_from(problem, blame)]
     if problems:
-        if begun:
-            begun.abandon()
+        if encoding:
+            encoding.abandon()
         raise InvalidEventsError(
             sorted(problems, key=place), "correct the rows and append the batch again."
         )
@@ -109,13 +110,11 @@ def _path(given: str | os.PathLike[str]) -> Path:
         InvalidInputError: Its first bytes or its name are those of another kind of file.
     """
     path = Path(given).expanduser()
-    native = (
-        {"parquet"}
-        if path.suffix.lower() in _PARQUET
-        else {"lines", "empty", "utf-8-sig"}
-        if path.suffix.lower() in _NDJSON
-        else ()
-    )
+    native: set[str] = set()
+    if path.suffix.lower() in _PARQUET:
+        native = {"parquet"}
+    elif path.suffix.lower() in _NDJSON:
+        native = {"lines", "empty", "utf-8-sig"}
     if recognized := foreign(given, EVENTS, native):
         kind, hint = recognized
         message = (
@@ -155,6 +154,7 @@ def _table(events: Any) -> tuple[pa.Table, list[Problem]]:
     if is_frame(events):
         problems: list[Problem] = []
         return table_of(with_payload_texts(events, problems), "the events", once=False), problems
+    # A dict is iterable, over its keys.
     if isinstance(events, Mapping) or not isinstance(events, Iterable):
         hint = (
             "give a list of dicts, a Polars, pandas or Arrow table, "

@@ -68,6 +68,7 @@ class Writer:
         member = Member(countable(events), Position.of(producer, position))
         rows = member.rows
         with self._changed:
+            # A batch that is larger than the limit is let through once nothing else waits.
             self._changed.wait_for(
                 lambda: (
                     self._closed or not self._pending or self._pending + rows <= self._max_pending

@@ -59,7 +59,10 @@ class Chain:
         self.strict = strict
         self.head: Entry | None = None
         self.clocks: tuple[int, int] | None = None
+        # Consecutive commits that end with the head. ``tail`` completes them down to the newest
+        # tier.
         self._tail: list[Entry] = []
+        # Functions instead of this object, so that the index knows nothing of the chain.
         self.keys = KeyIndex(
             storage,
             lambda start, stop: rebuild_keys(self, start, stop),

@@ -29,6 +29,7 @@ def claims_of(summary: CommitSummary, segment: Segment) -> bytes:
         segment.time,
         segment.undated,
         segment.recorded,
+        # The commit's instant only bounds a column; without one there is nothing to compare.
         summary.recorded_at if segment.recorded else None,
     )
 

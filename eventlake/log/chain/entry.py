@@ -42,18 +42,14 @@ def check_follows(commit: Commit, before: Entry | None, origin: str, path: str) 
         "origin": origin,
         "prev": before.commit_hash if before else None,
         "start": before.commit.stop if before else 0,
-        # Only a schema commit may change the schemas, and only a fence the fence.
-        "schemas": commit.schemas
-        if commit.kind == "schema"
-        else before.commit.schemas
-        if before
-        else None,
-        "fence": commit.version
-        if commit.kind == "fence"
-        else before.commit.fence
-        if before
-        else None,
+        "schemas": before.commit.schemas if before else None,
+        "fence": before.commit.fence if before else None,
     }
+    # Only a schema commit may change the schemas, and only a fence the fence.
+    if commit.kind == "schema":
+        expected["schemas"] = commit.schemas
+    if commit.kind == "fence":
+        expected["fence"] = commit.version
     for field, value in expected.items():
         found = getattr(commit, field)
         if found != value:

@@ -49,6 +49,8 @@ class Manifest:
 
     def version_of(self, sequence: int) -> int:
         """The version of the commit that added the event ``sequence``."""
+        # Commits without events stop where they start, so the first that stops beyond the event
+        # added it.
         return self.commits[
             bisect.bisect_right(self.commits, sequence, key=lambda commit: commit.stop)
         ].version

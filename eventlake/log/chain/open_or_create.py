@@ -79,5 +79,6 @@ def open_chain(storage: Storage, trust: Trust | None = None) -> Chain:
         raise NotFoundError(message, f"{advice}.".replace("?.", "?"), uri=storage.uri) from None
     lake = read_lake(data, layout.LAKE)
     chain = Chain(storage, lake.origin, lake.created, strict=lake.strict, trust=trust or trust_of())
+    # Only the head is read: it names its tiers and carries the frontier.
     chain.skip_to(hint.newest_version(storage, lake.origin))
     return chain

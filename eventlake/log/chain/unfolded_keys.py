@@ -82,6 +82,7 @@ def position_text(position: Position) -> str:
 
 def stored_where_large(storage: Storage, own: OwnKeys) -> OwnKeys | KeyFile:
     """Return the keys, or store them in a file if there are many."""
+    # Version 0 for now: ``recent_after`` sets it, once it is known, without writing the file again.
     return own if len(own.ids) + len(own.heads) <= _MAX_INLINE else store(storage, own.at(0))
 
 

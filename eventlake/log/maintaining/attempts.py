@@ -113,6 +113,8 @@ def publish_finished(storage: Storage) -> None:
                 f"{attempt}/{name}" in paths for name in provenance["files"]
             ):
                 found = DatasetManifest.decode(manifest, path)
+                # The provenance may be a stranger's: its manifest is published only in the folder
+                # of its own name.
                 if _folder(attempt) == layout.build_path(found.recipe.name, found.manifest_hash):
                     storage.create(path, manifest)
 

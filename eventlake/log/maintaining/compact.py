@@ -212,6 +212,7 @@ def _with_assigned(placed: SegmentInCommit, events: pa.Table) -> pa.Table:
     return whole.append_column("sequence", pa.array(np.arange(segment.start, segment.stop)))
 
 
+# The same rule as for appended segments: readers take an absent column for nulls.
 def _without_empty(table: pa.Table) -> pa.Table:
     return table.select(
         [name for name in table.column_names if table.column(name).null_count < table.num_rows]

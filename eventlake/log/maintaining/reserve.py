@@ -42,6 +42,7 @@ def with_room(storage: Storage, write: Callable[[], T], more: Iterable[str] = ()
     Raises:
         StorageFullError: Nothing is left to delete.
     """
+    # One iterator for all tries: what it has yielded is gone.
     spare = _spare(storage, more)
     while True:
         try:
