@@ -8,26 +8,13 @@ import pytest
 import eventlake as el
 from eventlake.errors import EventlakeError, InvalidInputError
 from eventlake.lake import Lake
+from tests.support import naive
 
 HALF = "\ud800"
 OTHER = "a\udfffb"
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}, "text": {"type": "string"}}}
 EVENT = {"id": "2", "source": "s", "type": "t"}
-ATTRIBUTES = (
-    *(
-        "id",
-        "source",
-        "type",
-        "subject",
-        "time",
-        "datacontenttype",
-        "dataschema",
-        "correlation_id",
-        "causation_id",
-        "corrects",
-    ),
-    *("correction", "traceparent", "recorded_at", "extensions", "data"),
-)
+ATTRIBUTES = (*naive.ORDER, "recorded_at")
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from eventlake.log.maintaining.fold import fold
 from eventlake.storage import LocalStorage, MemoryStorage
 from tests.scope import scaled
 from tests.support.dataset_fixtures import Hooked
+from tests.support.rivals import Rivalled
 
 
 def event(name, subject=None, **more):
@@ -288,23 +289,6 @@ def test_a_batch_of_a_producer_that_is_in_the_lake_gets_its_receipt_whatever_it_
 
 
 # Inside the commit
-
-
-class Rivalled(MemoryStorage):
-    """Memory in which ``rivals`` commit one by one, each just before our next commit is created."""
-
-    def __init__(self):
-        super().__init__()
-        self.rivals = []
-        self.inside = False
-
-    def create(self, path, data):
-        """As ``MemoryStorage``, but a rival is first."""
-        if layout.commit_version(path) is not None and self.rivals and not self.inside:
-            self.inside = True
-            el.open(self).append(self.rivals.pop(0))
-            self.inside = False
-        super().create(path, data)
 
 
 def test_what_held_when_the_batch_was_stored_must_hold_at_the_commit():

@@ -12,21 +12,9 @@ import pyarrow as pa
 import pytest
 
 import eventlake as el
+from tests.support import naive
 
-OPTIONAL = (
-    *(
-        "subject",
-        "time",
-        "datacontenttype",
-        "dataschema",
-        "correlation_id",
-        "causation_id",
-        "corrects",
-        "correction",
-        "traceparent",
-    ),
-    *("extensions", "data"),
-)
+OPTIONAL = [name for name in naive.ORDER if name not in {"id", "source", "type"}]
 MISSING = [
     None,
     float("nan"),

@@ -1,12 +1,10 @@
 """Collecting garbage: what nobody needs is deleted when it is old enough, and nothing else, whoever is at work meanwhile."""
 
 import contextlib
-import io
 import itertools
 import json
 import os
 import random
-import sys
 import time
 import uuid
 from dataclasses import replace
@@ -17,7 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 
 import eventlake as el
-from eventlake.cli.application import main
 from eventlake.columns.parquet import segments
 from eventlake.core import layout
 from eventlake.errors import (
@@ -955,24 +952,6 @@ def test_two_collections_at_once_delete_what_is_garbage_and_nothing_else(storage
 
 
 # The command line
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    """Runs a command line in this process: exit code, stdout, stderr."""
-
-    def command(*arguments):
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
-        capsys.readouterr()
-        try:
-            main([str(argument) for argument in arguments])
-            code = 0
-        except SystemExit as ended:
-            code = ended.code or 0
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return command
 
 
 @pytest.fixture

@@ -11,25 +11,7 @@ from eventlake.testing.strategies import stored_events
 from tests.scope import examples
 from tests.support import naive
 from tests.support.events import as_arrow, as_dicts, cut, rows_of
-
-
-class Rivalled(MemoryStorage):
-    """Memory in which rivals commit just before each of our next commits is created."""
-
-    def __init__(self):
-        super().__init__()
-        self.rivals = []
-        self.inside = False
-
-    def create(self, path, data):
-        """As ``MemoryStorage``, but a rival is first at every commit while there are rivals left."""
-        if path.startswith("log/") and self.rivals and not self.inside:
-            self.inside = True
-            try:
-                el.open(self).append(self.rivals.pop(0))
-            finally:
-                self.inside = False
-        super().create(path, data)
+from tests.support.rivals import Rivalled
 
 
 def event(name, **more):

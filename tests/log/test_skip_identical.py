@@ -11,13 +11,14 @@ import pytest
 import eventlake as el
 from eventlake.columns.intake import envelope
 from eventlake.columns.keys import keys
-from eventlake.core import layout
 from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputError
 from eventlake.history.verifying import seen_events
 from eventlake.log.chain import rebuild_keys, unfolded_keys
 from eventlake.log.maintaining import fold as folding
 from eventlake.storage import LocalStorage, MemoryStorage
 from tests.support import naive
+from tests.support.maintenance_fixtures import in_threads
+from tests.support.rivals import Rivalled
 
 SKIP = "skip_identical"
 
@@ -352,23 +353,6 @@ def test_expectations_are_about_the_history_not_about_the_events_left_out(lake):
 # Races
 
 
-class Rivalled(MemoryStorage):
-    """Memory in which ``rivals`` commit one by one, each just before our next commit is created."""
-
-    def __init__(self):
-        super().__init__()
-        self.rivals = []
-        self.inside = False
-
-    def create(self, path, data):
-        """As ``MemoryStorage``, but a rival is first."""
-        if layout.commit_version(path) is not None and self.rivals and not self.inside:
-            self.inside = True
-            el.open(self).append(self.rivals.pop(0))
-            self.inside = False
-        super().create(path, data)
-
-
 @pytest.fixture
 def rivalled():
     storage = Rivalled()
@@ -409,23 +393,6 @@ def storage(request, tmp_path):
     made = MemoryStorage() if request.param == "memory" else LocalStorage(tmp_path / "lake")
     el.create(made, "o")
     return made
-
-
-def in_threads(*works):
-    errors = []
-
-    def guarded(work):
-        try:
-            work()
-        except Exception as error:  # noqa: BLE001 - told to the thread that waits
-            errors.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(work,)) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
 
 
 def test_writers_that_send_the_same_batches_bring_each_event_once(storage):

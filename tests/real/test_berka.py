@@ -343,9 +343,8 @@ def test_the_schema_accepts_the_dataset(dataset: pl.DataFrame) -> None:
     module.BerkaLoans.validate(dataset, lazy=True)
 
 
-def test_no_feature_looks_into_the_future(
-    events: pl.DataFrame, dataset: pl.DataFrame, tmp_path: Path
-) -> None:
+def up_to_the_grant(events: pl.DataFrame) -> pl.DataFrame:
+    """What is known when a loan is granted, with the later statuses, which are the labels."""
     grants = events.filter(pl.col("type") == "loan.granted").select("subject", granted="time")
     known = events.join(grants, on="subject", how="left", maintain_order="left").filter(
         pl.col("granted").is_null()
@@ -353,7 +352,14 @@ def test_no_feature_looks_into_the_future(
         | pl.col("type").is_in(["loan.granted", "loan.status_reported"])
     )
     assert known.height < events.height
-    assert_frame_equal(make_dataset(known.drop("granted"), tmp_path), dataset)
+    return known.drop("granted")
+
+
+def test_no_feature_looks_into_the_future(
+    events: pl.DataFrame, dataset: pl.DataFrame, tmp_path: Path
+) -> None:
+    known = up_to_the_grant(events)
+    assert_frame_equal(make_dataset(known, tmp_path), dataset)
 
 
 def test_the_order_of_storage_does_not_matter(
@@ -564,14 +570,8 @@ def test_declared_features_equal_the_oracle(
 
 
 def test_no_declared_feature_looks_into_the_future(events: pl.DataFrame, risk: el.Dataset) -> None:
-    grants = events.filter(pl.col("type") == "loan.granted").select("subject", granted="time")
-    known = events.join(grants, on="subject", how="left", maintain_order="left").filter(
-        pl.col("granted").is_null()
-        | (pl.col("time") < pl.col("granted"))
-        | pl.col("type").is_in(["loan.granted", "loan.status_reported"])
-    )
-    assert known.height < events.height
-    lake = LOAD.cut_lake("memory://", known.drop("granted", "sequence").to_arrow(), cuts=1, seed=1)
+    known = up_to_the_grant(events)
+    lake = LOAD.cut_lake("memory://", known.drop("sequence").to_arrow(), cuts=1, seed=1)
     register(lake)
     assert lake.build(el.read_definition(RISK)).content_hash == risk.content_hash
 
