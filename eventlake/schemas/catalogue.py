@@ -106,6 +106,7 @@ class Catalogue:
         """
         types = dict(self.types)
         for event_type, schema_hash in schemas.items():
+            # Later versions are cut off, so that the pinned one is the newest.
             types[event_type] = types.get(event_type, ())[
                 : self.by_hash(event_type, schema_hash).number
             ]
@@ -153,6 +154,7 @@ class Catalogue:
             for name, versions in self.types.items()
             if versions != before.types.get(name)
         ]
+        # The bytes are compared below, so that nothing else can have changed.
         if len(added) != 1 or (newest := added[0]).since != watermark:
             return False
         return before.with_schema(newest.schema, watermark, newest.upcast).encode() == self.encode()
@@ -185,6 +187,8 @@ class Catalogue:
             (found for name, versions in types.items() if (found := _problem(name, versions))), None
         )
         catalogue = cls(types)
+        # Decoding accepts the members of every kind in every type; encoding writes only those that
+        # apply.
         if problem or catalogue.encode() != data:
             raise damaged(where, _NOUN, problem or "a type has members that its kind does not take")
         return catalogue
@@ -223,6 +227,7 @@ def _placed(versions: Sequence[Version]) -> tuple[Version, ...]:
     placed: list[Version] = []
     for index, version in enumerate(versions):
         later = versions[index + 1 :]
+        # Payloads after a later upcast were accepted under fields that this version does not have.
         ends = next((one.since for one in later if one.upcast is not None), None)
         before = placed[-1] if placed else None
         placed.append(

@@ -13,6 +13,7 @@ from eventlake.columns.schema import INSTANT
 from eventlake.core.instants import MAX_DAY, MAX_US, MIN_DAY, MIN_US
 from eventlake.schemas.schema import FieldType
 
+# Without the year 0000, which Python's dates do not have.
 _DATE = r"^(?:000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})-[0-9]{2}-[0-9]{2}$"
 _OFFSET = r"(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 _CLOCK = r"[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?"
@@ -86,6 +87,7 @@ def checked(
 
 
 def _struct(column: pa.Array, kind: FieldType) -> pa.Array:
+    # Arrow has inferred further members, of some row at least.
     if kind.closed and column.type.num_fields > len(kind.fields):
         raise OddError
     there = pc.is_valid(column) if column.null_count else None
@@ -101,6 +103,7 @@ def _struct(column: pa.Array, kind: FieldType) -> pa.Array:
 
 
 def _list(column: pa.Array, item: FieldType) -> pa.Array:
+    # ``flatten`` drops the items of null lists, so the offsets are computed again.
     items = checked(column.flatten(), item, required=True)
     offsets = np.zeros(len(column) + 1, np.int32)
     np.cumsum(pc.fill_null(pc.list_value_length(column), 0).to_numpy(), out=offsets[1:])
@@ -111,6 +114,7 @@ def _list(column: pa.Array, item: FieldType) -> pa.Array:
 
 
 def _moments(column: pa.Array, kind: str) -> pa.Array:
+    # Arrow casts more spellings than RFC 3339 has, such as a day without a time.
     if pa.types.is_string(column.type):
         spelled = pc.match_substring_regex(column, _DATE if kind == "date" else _INSTANT)
         if not pc.all(spelled, skip_nulls=True, min_count=0).as_py():
@@ -132,6 +136,7 @@ def _check_bounds(column: pa.Array, kind: FieldType) -> None:
     if not bounds["min"].is_valid:
         return
     lowest, highest = Decimal(bounds["min"].as_py()), Decimal(bounds["max"].as_py())
+    # Arrow's reader accepts 99999999999999999 as decimal(18, 2), which has no room for it.
     digits = Decimal(10) ** (kind.precision - kind.scale) if kind.kind == "decimal" else None
     if digits is not None and not -digits < lowest <= highest < digits:
         raise OddError

@@ -30,6 +30,7 @@ def schema_of(event_type: str, given: Any) -> Schema:
     """
     try:
         described = _described(event_type, given)
+    # The schema may be nested without end, or refer to itself.
     except RecursionError as error:
         message = (
             f"schema of {event_type}: expected fields at most {MAX_NESTING} levels deep, found more"
@@ -75,6 +76,7 @@ def _described(event_type: str, given: Any) -> Schema:
         return from_json_schema(event_type, given)
     if isinstance(given, pa.Schema):
         return from_arrow(event_type, given)
+    # By their attributes: pandera is not imported for callers who do not use it.
     if hasattr(given, "to_schema") or hasattr(given, "columns"):
         return from_pandera(event_type, given)
     message = f"expected a schema of {event_type}, found {type(given).__name__}"

@@ -56,13 +56,16 @@ def of_field(old: Field, new: Field | None, path: str) -> Iterator[tuple[str, st
 def _holds(old: FieldType, new: FieldType) -> bool:
     """Whether every value of a scalar type is a value of another one."""
     if old.kind == "utf8" == new.kind:
+        # No values means that any text is allowed.
         return not new.values or bool(old.values and set(old.values) <= set(new.values))
     if (
+        # A double holds no other type exactly, and days and instants are read from other texts.
         old.kind not in {"int64", "decimal"}
         or new.kind not in {"int64", "decimal"}
         or _is_tighter(old, new)
     ):
         return False
+    # Not even a decimal without scale: its text may have a point, as in 1.0.
     if new.kind == "int64":
         return old.kind == "int64"
     whole = _INT64_DIGITS if old.kind == "int64" else old.precision - old.scale

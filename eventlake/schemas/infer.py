@@ -15,6 +15,7 @@ from eventlake.errors import CorruptionError
 from eventlake.schemas.json_schema import DEFAULT_PRECISION, to_json_schema
 from eventlake.schemas.schema import MAX_DIGITS, Field, FieldType, Schema
 
+# Text without a point stays text, because it may be an id; so does one with leading zeros.
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)\.([0-9]+)")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MOST_VALUES = 12
@@ -69,9 +70,9 @@ class ObservedField:
             self._add_text(value)
         elif not isinstance(value, bool):
             self._add_number(Decimal(value))
-            self.largest = max(
-                self.largest, abs(value) + (value >= 0) if isinstance(value, int) else 0
-            )
+            if isinstance(value, int):
+                # int64 ends at -2^63 and 2^63 - 1, so a positive number counts as one larger.
+                self.largest = max(self.largest, abs(value) + (value >= 0))
 
     def _add_number(self, value: Decimal) -> None:
         _, digits, exponent = value.as_tuple()
@@ -169,7 +170,7 @@ def infer(event_type: str, payloads: Iterable[str | None], total: int) -> Propos
                 else jiter.from_json(payload.encode(), float_mode="decimal", allow_inf_nan=False)
             )
         except ValueError as error:
-            message = f"{event_type}: expected payloads in JSON, found one that is none ({error})"
+            message = f"{event_type}: expected payloads in JSON, found one that is not ({error})"
             raise CorruptionError(
                 message, "run 'eventlake verify LAKE --deep'.", event_type=event_type
             ) from error
@@ -190,6 +191,7 @@ def _fields(
     fields = []
     for name, member in seen.members.items():
         below = f"{path}.{name}" if path else name
+        # A field is listed before the fields inside it, whose reasons ``_type`` appends.
         at = len(reasons)
         kind, reason = _type(member, below, reasons)
         required = member.values == seen.values
@@ -237,9 +239,8 @@ def _scalar(seen: ObservedField, kinds: set[str]) -> tuple[FieldType | None, str
 def _text(seen: ObservedField) -> tuple[FieldType, str]:
     for spelling in ("date", "timestamp"):
         if seen.spelled.get(spelling) == seen.values:
-            return FieldType(
-                spelling
-            ), f"text, always {'a date' if spelling == 'date' else 'an instant with a zone'}"
+            named = "a date" if spelling == "date" else "an instant with a zone"
+            return FieldType(spelling), f"text, always {named}"
     if (
         seen.spelled.get("decimal") == seen.values
         and len(seen.scales) == 1
@@ -251,9 +252,8 @@ def _text(seen: ObservedField) -> tuple[FieldType, str]:
         return kind, f"text, always a decimal with {seen.scale} digits behind the point"
     if len(seen.texts) <= _MOST_VALUES and len(seen.texts) * 10 <= seen.values:
         values = ", ".join(sorted(seen.texts))
-        return FieldType(
-            "utf8"
-        ), f"text with {len(seen.texts)} values, an enum if these are all: {values}"
+        reason = f"text with {len(seen.texts)} values, an enum if these are all: {values}"
+        return FieldType("utf8"), reason
     return FieldType("utf8"), "text"
 
 
@@ -261,9 +261,9 @@ def _number(seen: ObservedField) -> tuple[FieldType, str]:
     if "decimal" not in seen.kinds and seen.largest <= _INT64:
         return FieldType("int64"), "whole numbers"
     if seen.whole + seen.scale > MAX_DIGITS:
-        return FieldType(
-            "float64"
-        ), f"numbers of {seen.whole + seen.scale} digits, more than a decimal has: not exact"
+        digits = seen.whole + seen.scale
+        reason = f"numbers of {digits} digits, more than a decimal has: not exact"
+        return FieldType("float64"), reason
     kind = FieldType(
         "decimal", precision=max(DEFAULT_PRECISION, seen.whole + seen.scale), scale=seen.scale
     )

@@ -68,6 +68,7 @@ def _type(event_type: str, document: Any, path: str) -> FieldType:
     if not isinstance(document, Mapping):
         _refuse(event_type, path, f"expected an object, found {document!r}")
     kind = _kind(event_type, document, path)
+    # Names are sorted as text, because a dict from Python may have names of any type.
     unknown = sorted(set(document) - _NOTES - _KEYWORDS[kind] - {"type"}, key=str)
     if unknown:
         _refuse(event_type, path, f"keyword {unknown[0]!r} beside type {kind!r} is not supported")
@@ -87,13 +88,11 @@ def _type(event_type: str, document: Any, path: str) -> FieldType:
 def _kind(event_type: str, document: Mapping[str, Any], path: str) -> str:
     """The type, without ``null``: every field that is not required may be null anyway."""
     named = document.get("type")
-    kinds = (
-        [named]
-        if isinstance(named, str)
-        else [one for one in named if one != "null"]
-        if isinstance(named, list)
-        else []
-    )
+    kinds: list[Any] = []
+    if isinstance(named, str):
+        kinds = [named]
+    elif isinstance(named, list):
+        kinds = [one for one in named if one != "null"]
     if len(kinds) != 1 or not isinstance(kinds[0], str) or kinds[0] not in _KEYWORDS:
         _refuse(
             event_type, path, f"expected one type among {', '.join(_KEYWORDS)}, found {named!r}"
@@ -128,6 +127,7 @@ def _object(event_type: str, document: Mapping[str, Any], path: str) -> FieldTyp
     fields = []
     for name, property_ in properties.items():
         below = f"{path}.{name}" if path else name
+        # A required field is never null here: ``required`` means that there is a value.
         if name in required and _is_nullable(property_):
             _refuse(event_type, below, "a required field cannot be null; leave it out of required")
         fields.append(Field(name, _type(event_type, property_, below), name in required))
@@ -182,6 +182,7 @@ def _number(event_type: str, document: Mapping[str, Any], kind: str, path: str) 
         _refuse(
             event_type, path, f"expected multipleOf as a power of ten such as 0.01, found {step!r}"
         )
+    # The digits before the point that the bounds need.
     digits = max(
         (len(bound.lstrip("-").partition(".")[0]) for bound in (minimum, maximum) if bound),
         default=0,
@@ -204,20 +205,20 @@ def _bound(event_type: str, document: Mapping[str, Any], name: str, path: str) -
 
 def exact_number(value: Any) -> Decimal | None:
     """A finite number as it is spelled; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return None
     try:
-        exact = (
-            Decimal(str(value))
-            if isinstance(value, int | float | Decimal) and not isinstance(value, bool)
-            else None
-        )
+        # Through the text: ``Decimal(0.01)`` is the double's value, with more than 50 digits.
+        exact = Decimal(str(value))
     except InvalidOperation:
         return None
-    return exact if exact is not None and exact.is_finite() else None
+    return exact if exact.is_finite() else None
 
 
 def _scale(step: Any) -> int | None:
     """The digits after the point that a step allows; None if it is not 1, 0.1, 0.01 and so on."""
     exact = exact_number(step)
+    # Normalized, so that 0.010 is the same step as 0.01.
     sign, digits, exponent = (exact if exact is not None else Decimal(0)).normalize().as_tuple()
     return (
         -exponent

@@ -52,6 +52,7 @@ def parse(payloads: pa.ChunkedArray, schema: FieldType, *, stored: bool = False)
         schema: The struct to read.
         stored: Whether the payloads were accepted before; see ``parse_row.read``.
     """
+    # Chunk by chunk, so that one unusual payload does not send all of them to the slow parser.
     chunks = list(_chunks(payloads))
     if len(payloads) < _FEW_ROWS or len(chunks) < 2:  # noqa: PLR2004 - one chunk needs one thread
         parts: Iterable[tuple[pa.Table, list[Problem]]] = (
@@ -72,6 +73,7 @@ def _chunks(payloads: pa.ChunkedArray) -> Iterator[pa.Array]:
     for chunk in payloads.chunks:
         whole = pc.fill_null(chunk, "{}") if chunk.null_count else chunk
         step = CHUNK_ROWS
+        # Long payloads get smaller chunks: the reader holds a chunk's text and columns at once.
         while step > 1 and len(whole) and _bytes_of(whole).size * step > CHUNK_BYTES * len(whole):
             step //= 2
         yield from (whole.slice(start, step) for start in range(0, len(whole), step))
@@ -130,12 +132,15 @@ def _columns(payloads: pa.Array, schema: FieldType) -> pa.Table:
         [pa.field(field.name, _wire_type(field.type, pa.string())) for field in schema.fields]
     )
     table = pj.read_json(
+        # The texts are read where they lie, one after the other: JSON values need no separator.
         pa.BufferReader(text),
+        # One block, because Arrow refuses a value that crosses the end of one.
         read_options=pj.ReadOptions(use_threads=False, block_size=text.size + 1),
         parse_options=pj.ParseOptions(
             explicit_schema=wire, unexpected_field_behavior=_unexpected(schema)
         ),
     )
+    # Each payload must have become one row, or all rows after it would be shifted.
     if table.num_rows != len(payloads) or (schema.closed and table.num_columns > len(wire)):
         raise OddError
     columns = [
@@ -176,7 +181,10 @@ def _may_be_deep(payloads: pa.Array, plain: bytes) -> bool:
 def _unexpected(schema: FieldType) -> str:
     """What Arrow does with a member that is not a field; closed structs must notice them."""
     closed = list(_closed(schema))
-    return "ignore" if not any(closed) else "error" if all(closed) else "infer"
+    if not any(closed):
+        return "ignore"
+    # If only some structs are closed, Arrow reads all members, and ``checked`` counts them.
+    return "error" if all(closed) else "infer"
 
 
 def _closed(kind: FieldType) -> Iterator[bool]:

@@ -25,6 +25,7 @@ _SHOWN = 200
 _FAR = 1_000
 """No decimal of 38 digits has its first digit this far from the point."""
 _INT64 = range(-(2**63), 2**63)
+# Python's default context rounds to 28 digits, and a payload's number may have more.
 _WIDE = Context(prec=10_000, Emax=999_999, Emin=-999_999)
 _PYTHON = {"bool": bool, "utf8": str}
 
@@ -48,6 +49,7 @@ def read(
         value = (
             None
             if payload is None
+            # Every number with a point becomes a Decimal, which keeps its digits.
             else jiter.from_json(payload.encode(), float_mode="decimal", catch_duplicate_keys=True)
         )
         found = _value({} if value is None else value, schema, "data", broken, stored=stored)
@@ -118,6 +120,7 @@ def _list(
 def scalar(value: Any, kind: FieldType, *, stored: bool = False) -> tuple[str | None, Any]:
     """What was expected, None if the value fits; and the value."""
     if kind.kind in _PYTHON:
+        # The exact type: ``True`` is an int.
         if type(value) is not _PYTHON[kind.kind] or (kind.values and value not in kind.values):
             return f"expected {kind}", None
         return None, value

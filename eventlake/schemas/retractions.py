@@ -11,6 +11,7 @@ NOTHING = r"^\s*(\{\s*\}|null)\s*$"
 
 def silent(correction: pa.ChunkedArray, data: pa.ChunkedArray) -> npt.NDArray[np.bool_] | None:
     """Which events are retractions whose payload is missing or empty; None if none is."""
+    # Most batches correct nothing.
     if correction.null_count == len(correction):
         return None
     retracts = pc.fill_null(pc.equal(correction, "retract"), fill_value=False).to_numpy()

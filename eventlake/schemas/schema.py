@@ -94,6 +94,8 @@ class FieldType:
         if self.kind == "decimal":
             document |= {"precision": self.precision, "scale": self.scale}
         if self.values:
+            # Members that do not apply are left out: the schema's hash does not depend on keywords
+            # that it does not use.
             document["values"] = list(self.values)
         document |= {
             name: bound
@@ -113,6 +115,7 @@ class FieldType:
     def of(cls, document: TypeDocument) -> Self:
         """The inverse of ``document``, its members decoded."""
         return cls(
+            # ``UNSET`` is false, so ``or`` replaces it by the default.
             kind=document.kind,
             precision=document.precision or 0,
             scale=document.scale or 0,
@@ -186,6 +189,7 @@ class Schema:
     payload: FieldType
 
     def __post_init__(self) -> None:
+        # Event types are tables in SQL, which ignores case.
         if not self.event_type or self.event_type.casefold() in RESERVED_TYPES:
             message = f"expected the name of an event type, found {self.event_type!r}"
             raise InvalidInputError(
@@ -236,6 +240,7 @@ class Schema:
 def _lines(kind: FieldType, path: str) -> Iterator[tuple[str, str, bool]]:
     for field in kind.fields:
         below, inner = (f"{path}.{field.name}" if path else field.name), field.type
+        # A list of structs is shown by its fields.
         while inner.item is not None:
             inner = inner.item
         nested = inner.kind == "struct"

@@ -35,6 +35,7 @@ _CHECK_KEPT = frozenset({
     *("error", "n_failure_cases", "strategy", "native", "determined_by_unique", *_NOTES),
 })  # fmt: skip
 _AT_LEAST, _AT_MOST = "greater_than_or_equal_to", "less_than_or_equal_to"
+# Without uint64, whose larger half does not fit into int64.
 _INTEGERS: dict[pa.DataType, FieldType] = {
     pa.int8(): FieldType("int64", minimum="-128", maximum="127"),
     pa.int16(): FieldType("int64", minimum="-32768", maximum="32767"),
@@ -112,6 +113,7 @@ def _column(event_type: str, name: Any, column: Any) -> Field:
 
 def _check_known(event_type: str, path: str, described: Any, kept: frozenset[str]) -> None:
     """Refuse attributes that are set and not known."""
+    # pandera keeps some options in private attributes.
     for attribute, value in vars(described).items():
         option = attribute.lstrip("_")
         empty = isinstance(value, list | tuple | dict) and not value
@@ -130,6 +132,7 @@ def _checked(
     name, facts = check.name or "?", check.statistics or {}
     if not _is_builtin(check, name):
         _refuse(event_type, path, f"check {name!r} of one's own is not supported", _CHECKS_HINT)
+    # Such a check refuses null, which the column allows.
     if nullable and not check.ignore_na:
         _refuse(
             event_type,
@@ -206,6 +209,7 @@ def _polars_type(event_type: str, kind: Any, path: str) -> FieldType:
     if kind == pl.Object:
         _refuse(event_type, path, f"{kind} is not supported")
     try:
+        # Polars itself says which Arrow type a column has.
         arrow = pl.Series([], dtype=kind).to_arrow().type
     except (pa.ArrowException, pl.exceptions.PolarsError, TypeError, ValueError) as error:
         message = f"schema of {event_type}, field {path}: {kind} is not supported"

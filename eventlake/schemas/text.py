@@ -10,6 +10,7 @@ TYPES = ("utf8", "bool", "int64", "float64", "date", "timestamp", "decimal(p, s)
 """The names of types in the mapping of an import."""
 
 _DECIMAL = re.compile(r"decimal\(\s*([0-9]{1,2})\s*,\s*([0-9]{1,2})\s*\)")
+# Bounded, because ``int`` takes quadratic time and refuses more than 4,300 digits.
 _INTEGER = re.compile(r"[+-]?[0-9]{1,100}")
 _FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _BOOLEANS = {"true": True, "false": False}

@@ -19,6 +19,7 @@ def schema_problems(batch: Batch, catalogue: Catalogue, *, strict: bool) -> list
         catalogue: The lake's schemas.
         strict: Whether a type without a schema is a problem.
     """
+    # Nothing can be wrong, so the batch is not searched for its types.
     if not strict and not catalogue.types:
         return []
     types = batch.table.column("type")
@@ -45,6 +46,7 @@ def schema_problems(batch: Batch, catalogue: Catalogue, *, strict: bool) -> list
             continue
         if quiet is not None:
             rows = rows[~quiet[rows]]
+        # Only the payloads are selected by row, not all columns of the batch.
         mine = batch.table.select(["data"])
         payloads = (mine if len(rows) == batch.rows else chosen(mine, rows)).column("data")
         found = parse(payloads, version.schema.payload).problems

@@ -31,6 +31,7 @@ class Version:
     since: int
     upcast: Mapping[str, str] | None = None
     before: "Version | None" = None
+    # These follow from later versions: a registration must not make earlier versions unequal.
     until: int | None = field(default=None, compare=False)
     ends: int | None = field(default=None, compare=False)
 
@@ -38,6 +39,7 @@ class Version:
     def schema_hash(self) -> str:
         """SHA-256, hex, of the schema and of the upcasts that lead to it, if there are any."""
         steps = [step.step() for step in self.upcasts()]
+        # Without upcasts a version has the hash of its schema, whatever was registered before.
         if not steps:
             return self.schema.schema_hash
         return sha256_hex(canonical_json({"schema": self.schema.document(), "upcasts": steps}))

@@ -48,6 +48,8 @@ def stored_schema(schema: Schema) -> pa.Schema:
     ]
     plain = [pa.field(name, kind) for name, kind in {**ENVELOPE, **CORRECTION}.items()]
     return pa.schema(
+        # The attributes come last: they were added later, and files keep the order of their
+        # columns.
         [*plain, *fields, *(pa.field(name, ATTRIBUTES[name]) for name in free_attributes(schema))]
     )
 

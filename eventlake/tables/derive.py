@@ -51,8 +51,10 @@ def derive(
     summary, segment = placed
     events = stored.slice(start - segment.start, stop - start)
     rows = np.flatnonzero(pc.equal(events.column("type"), version.schema.event_type).to_numpy())
+    # The first event that a later version's upcast no longer reaches.
     if version.ends is not None and len(rows) and start + int(rows[-1]) >= version.ends:
         raise later_payload(version, start + int(rows[np.searchsorted(rows + start, version.ends)]))
+    # All other columns are selected too, so a segment of one type is not copied.
     mine = chosen(events, rows) if len(rows) < events.num_rows else events
     data = _column(mine, "data")
     parsed = payloads.read(data, rows + start, version, silent(_column(mine, "correction"), data))
@@ -124,5 +126,6 @@ def joined(tables: Sequence[pa.Table]) -> pa.Table:
     """The rows of several tables, sorted by (subject, sequence), null subjects first."""
     table = pa.concat_tables(tables)
     keys = pl.DataFrame(table.select(["subject", "sequence"]))
+    # The events of a subject lie together, so that readers skip most row groups.
     order = keys.select(pl.arg_sort_by(["subject", "sequence"]))["subject"].to_numpy()
     return gathered(table, pa.array(order))

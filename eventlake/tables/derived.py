@@ -41,6 +41,7 @@ def put(storage: Storage, path: str, data: bytes) -> Storage | None:
     """Store a file in the first storage that accepts it; None if none does."""
     for place in places(storage):
         with suppress(StorageError):
+            # A table is derived data: if nobody can store it, it stays in memory.
             if _store(place, path, data):
                 if place is not storage:
                     _evict(place)

@@ -51,6 +51,7 @@ _CLASSES = frozenset(
         "TYPE",
     }
 )
+# Errors that a value causes; every other error is a failure of DuckDB, and no reason against a row.
 _OF_A_ROW = (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException)
 _MOST_DATABASES = 8
 _checked = CACHES.bounded_set(10_000)
@@ -129,6 +130,7 @@ def evaluate(
         message = f"DuckDB failed in an upcast: {error}"
         raise InvalidInputError(message, "give the process more memory, and try again.") from error
     except RuntimeError as error:
+        # DuckDB raises this error in place of KeyboardInterrupt.
         if "interrupted" in str(error):
             raise KeyboardInterrupt from error
         raise
@@ -309,6 +311,7 @@ def _planned(expression: str, old: Schema) -> tuple[dict[str, Any], dict[str, An
     Raises:
         ValueError: The text is too long, nested too deeply, or not UTF-8.
     """
+    # Fails for lone surrogates, which DuckDB cannot be given.
     expression.encode()
     if len(expression) > _MOST_CHARACTERS:
         message = f"expected at most {_MOST_CHARACTERS:,} characters, found {len(expression):,}"
@@ -321,6 +324,7 @@ def _planned(expression: str, old: Schema) -> tuple[dict[str, Any], dict[str, An
             return tree, {}
         # Before anything is planned, since planning evaluates constants.
         growth(tree["statements"][0]["node"]["select_list"][0], _types(old))
+    # Temporary tables belong to the cursor's connection, so that threads do not see each other's.
     with _databases().plans.cursor() as cursor:
         cursor.register("no rows", arrow_schema(old.payload).empty_table())
         cursor.execute(f'CREATE TEMP TABLE {_OLD} AS SELECT * FROM "no rows"')

@@ -112,6 +112,7 @@ def _complete(storage: Storage, tables: Sequence["_StoredTable"], trust: Trust) 
     """
     missing = [(one, table) for table in tables for one in table.missing()]
     if missing:
+        # By segment, so that each is read once for all tables.
         missing.sort(key=lambda pair: pair[0].placed[1].start)
         with task(
             "deriving event tables", sum(one.stop - one.start for one, _ in missing)
@@ -230,6 +231,7 @@ class _StoredTable:
             self.store()
         self._pending.append((stretch, table))
         self.rows += table.num_rows
+        # Half of the limit, so that the small ranges before fit into the same file.
         if self.rows >= MERGED_ROWS // 2:
             self.store()
 
@@ -298,6 +300,7 @@ class _StoredTable:
 
         A damaged file is deleted, to be derived again; one without a trusted author is left alone.
         """
+        # Intact bytes do not help if nobody knows that they are right.
         if not self._trust.knows(self._statement(one)):
             return False
         place, path = self._places[one], self._path(one)
@@ -345,6 +348,7 @@ def _ranges(place: Storage, version: Version) -> list[TableRange]:
 
 def table_statement(manifest: Manifest, version: Version, one: TableRange) -> bytes:
     """The statement that a file holds the rows derived from a range of events under a schema."""
+    # The whole hash: the name has only its first digits, which can be forged.
     last = manifest.commits[manifest.version_of(one.stop - 1)].commit_hash
     schema = version.schema
     return statement(

@@ -21,6 +21,7 @@ MOST_BYTES = 1 << 16
 """The most bytes that it may add to that."""
 _VALUE_BYTES = 20
 _SERIES_BYTES = 2 * MOST_COUNT * 8
+# A byte has eight digits in bin and two in hex; a control character has six in JSON (``\u0000``).
 _EXPANDING = {
     **dict.fromkeys(("bin", "to_binary"), 8),
     **dict.fromkeys(
@@ -95,7 +96,9 @@ def growth(expression: Node, fields: Mapping[str, FieldType]) -> Size:
         GrowthError: The bound is too large, or is not known.
     """
     names = {
-        name.casefold(): _ROW if _has_length(kind) else _VALUE for name, kind in fields.items()
+        # SQL ignores the case of names.
+        name.casefold(): _ROW if _has_length(kind) else _VALUE
+        for name, kind in fields.items()
     }
     return _size(expression, names)
 

@@ -71,6 +71,7 @@ def _upcast_to(
     parsed: Parsed, accepted: Version, version: Version
 ) -> tuple[pa.Table, list[Problem]]:
     table, problems = parsed.table, list(parsed.problems)
+    # Numbers begin with 1, so the slice begins with the version after the accepted one.
     for step in version.lineage()[accepted.number :]:
         if problems:
             break

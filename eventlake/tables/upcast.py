@@ -113,6 +113,7 @@ def _problem(part: pa.Table, version: Version, row: int, error: Exception) -> Pr
         if field.name not in (version.upcast or {}):
             continue
         try:
+            # One expression at a time, to find the field that fails.
             computed = evaluate({field.name: (version.upcast or {})[field.name]}, part)
             _as_field(computed.column(0), field)
         except OddError:
