@@ -138,6 +138,7 @@ MOVED = {
     "history.verify_manifest": "history.verifying.manifest",
     "history.verify_producers": "history.verifying.producers",
     "history.verify_tables": "history.verifying.tables",
+    "importing.formats": "importing.time_formats",
     "importing.run": "importing.import_file",
     "log.append": "log.appending.append",
     "log.attempts": "log.maintaining.attempts",

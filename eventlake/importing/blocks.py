@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from eventlake.core.attributes import ATTRIBUTES, REQUIRED
-from eventlake.importing.formats import shape_of
+from eventlake.importing.file_formats import FORMATS
 from eventlake.importing.rules import (
     DISAMBIGUATION,
     UNIX,
@@ -22,9 +22,9 @@ from eventlake.importing.rules import (
     value_kind,
 )
 from eventlake.importing.settings import Settings
+from eventlake.importing.time_formats import shape_of
 from eventlake.importing.times import check_zone
 
-FORMATS = ("csv", "parquet", "ndjson", "json")
 _TEXTS = tuple(name for name in ATTRIBUTES if name not in {"time", "extensions", "data"})
 CLOCK = ("zone", "gap", "overlap")
 _TIME = ("column", "template", "format", "century", *CLOCK)
@@ -58,7 +58,7 @@ def file_settings(settings: Settings, defaults: Table) -> Table:
     quote = settings.character("quote", defaults.quote) if settings.any("quote") != "" else ""
     return replace(
         defaults,
-        format=settings.choice("format", FORMATS, "csv") if "format" in settings else "",
+        format=settings.choice("format", tuple(FORMATS), "csv") if "format" in settings else "",
         delimiter=settings.character("delimiter", defaults.delimiter),
         quote=quote,
         escape=settings.character(

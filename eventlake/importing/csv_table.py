@@ -16,14 +16,8 @@ _REJECTS = f"{OWN}rejects"
 
 def create_csv_table(
     connection: duckdb.DuckDBPyConnection, table: Table, path: Path, scratch: Path
-) -> None:
-    """Create a table from a CSV file.
-
-    Args:
-        connection: The import's database.
-        table: Name and CSV settings.
-        path: The file.
-        scratch: Folder for a decoded copy.
+) -> bool:
+    """See ``file_formats.Create``; the file may be decoded into the folder.
 
     Raises:
         InvalidEventsError: Lines are broken. The first are listed, the others counted.
@@ -55,6 +49,7 @@ def create_csv_table(
     if problems:
         hint = f"correct {path}, or give its delimiter, quote and escape in the mapping."
         raise InvalidEventsError(problems, hint, within="input", path=str(path))
+    return True
 
 
 def _broken_lines(connection: duckdb.DuckDBPyConnection, table: Table) -> list[ImportProblem]:

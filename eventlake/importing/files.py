@@ -19,27 +19,7 @@ from eventlake.core.names import repeated
 from eventlake.errors import InvalidInputError, NotFoundError, StorageError
 from eventlake.importing.problems import ROW
 from eventlake.importing.rules import Table
-from eventlake.storage.foreign import CSV, ENCODINGS, ROWS, foreign
 
-_SUFFIXES = {
-    "csv": (".csv", ".tsv", ".txt", ".asc", ".dat"),
-    "parquet": (".parquet", ".pq"),
-    "ndjson": (".ndjson", ".jsonl"),
-    "json": (".json",),
-}
-_NATIVE = {
-    "csv": ("csv", "utf-8-sig", "lines", "array", "object", "empty"),
-    "parquet": ("parquet",),
-    "ndjson": ("lines", "empty"),
-    "json": ("array",),
-}
-"""Kinds of content by format; a line of CSV may begin like JSON."""
-_FORMAT_NAMES = {
-    "csv": "CSV",
-    "parquet": "Parquet",
-    "ndjson": "NDJSON",
-    "json": "a JSON array of objects",
-}
 _RESERVED = frozenset({"rowid", ROW})
 """Names of the column with a row's number."""
 _DEPTH = 66
@@ -48,54 +28,6 @@ _CHUNK_ROWS = 50_000
 CHUNK_BYTES = 64 << 20
 """Maximum text in memory at a time, unless a single row is larger."""
 _CHUNK_CHARACTERS = 1 << 20
-
-
-def format_of(table: Table, path: Path) -> str:
-    """The format of a file, from the mapping or from its name.
-
-    Raises:
-        InvalidInputError: Neither says the format.
-    """
-    if table.format:
-        return table.format
-    suffix = Path(path.stem).suffix if path.suffix.lower() == ".gz" else path.suffix
-    for name, suffixes in _SUFFIXES.items():
-        if suffix.lower() in suffixes:
-            return name
-    message = f"table {table.name}: the name of {path} does not say what it holds"
-    hint = (
-        f'give file = "{path.name}" and format as one of {", ".join(_SUFFIXES)} '
-        f"in [tables.{table.name}]."
-    )
-    raise InvalidInputError(message, hint, path=str(path))
-
-
-def check_kind(table: Table, path: Path) -> None:
-    """Refuse a file whose content does not match its format.
-
-    Raises:
-        InvalidInputError: The message names the content; the hint says how to convert it.
-    """
-    suffix = Path(path.stem).suffix if path.suffix.lower() == ".gz" else path.suffix
-    kind = table.format or next(
-        (name for name, suffixes in _SUFFIXES.items() if suffix.lower() in suffixes), None
-    )
-    native = {"gzip"} if path.suffix.lower() == ".gz" else set(_NATIVE.get(kind or "", ()))
-    if kind == "csv":
-        native |= (
-            set()
-            if _is_utf8(table)
-            else {
-                one
-                for one in ENCODINGS
-                if one.startswith(table.encoding.lower().replace("_", "-")[:6])
-            }
-        )
-    if unsupported := foreign(path, CSV if kind == "csv" else ROWS, native):
-        found, hint = unsupported
-        expected = _FORMAT_NAMES[kind] if kind else f"one of {', '.join(_SUFFIXES)}"
-        message = f"table {table.name}: expected {path} as {expected}, found that it is {found}"
-        raise InvalidInputError(message, hint, path=str(path))
 
 
 @contextmanager
@@ -199,7 +131,7 @@ def as_utf8(table: Table, path: Path, scratch: Path) -> Path:
 
     A compressed file is copied too, because DuckDB does not check its checksum.
     """
-    if _is_utf8(table) and path.suffix.lower() != ".gz":
+    if is_utf8(table) and path.suffix.lower() != ".gz":
         return path
     copy = scratch / f"{table.name.encode().hex()}.csv"
     with (
@@ -212,7 +144,8 @@ def as_utf8(table: Table, path: Path, scratch: Path) -> Path:
     return copy
 
 
-def _is_utf8(table: Table) -> bool:
+def is_utf8(table: Table) -> bool:
+    """Whether the CSV encoding of a table is UTF-8, or a part of it."""
     return table.encoding.lower().replace("_", "-") in {"utf-8", "utf8", "ascii"}
 
 

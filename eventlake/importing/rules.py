@@ -187,7 +187,7 @@ class Table:
         name: Name in queries and events.
         file: Path relative to the input's folder; None for a query.
         query: One SELECT; None for a file.
-        format: ``csv``, ``parquet``, ``ndjson`` or ``json``; empty to infer it from the file name.
+        format: Name in ``file_formats.FORMATS``; empty to infer it from the name of the file.
         delimiter: CSV delimiter.
         quote: CSV quote character; empty if nothing is quoted.
         escape: Character before a quote inside CSV quotes.

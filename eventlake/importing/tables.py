@@ -12,20 +12,17 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
-from eventlake.columns.parquet.foreign_files import check_footer, check_int96
+from eventlake.columns.parquet.foreign_files import check_int96
 from eventlake.core.sql import identifier, integer
-from eventlake.database import parquet, tree_of
+from eventlake.database import tree_of
 from eventlake.errors import InvalidInputError, NotFoundError
 from eventlake.exactness.tree import nodes
-from eventlake.importing.csv_table import create_csv_table
 from eventlake.importing.database import file_of, first_line, input_folder
+from eventlake.importing.file_formats import FORMATS, check_content, format_of
 from eventlake.importing.files import (
     CHUNK_BYTES,
-    check_kind,
     check_names,
     delimiter_hint,
-    format_of,
-    json_rows,
     readable,
 )
 from eventlake.importing.problems import ROW
@@ -93,44 +90,14 @@ class Tables:
                 message = f"table {table.name}: expected {path} as a regular file"
                 raise InvalidInputError(message, path=str(path))
             path.open("rb").close()
-        check_kind(table, path)
+        check_content(table, path)
         kind = format_of(table, path)
         try:
-            if kind == "csv":
-                create_csv_table(self._connection, table, path, self._scratch)
-            elif kind == "parquet":
-                check_footer(str(path))
-                check_int96(str(path))  # DuckDB would truncate them
-                self._connection.execute(
-                    f"CREATE TABLE {identifier(table.name)} AS FROM {parquet([path])}"
-                )
-                check_names(table, list(self.columns(table.name)))
-            else:
-                self._json(table, path, lines=kind == "ndjson")
+            if not FORMATS[kind].create(self._connection, table, path, self._scratch):
+                self._without_columns.add(table.name)
         except (duckdb.Error, pa.ArrowException) as error:
             message = f"table {table.name}: {path} cannot be read as {kind}: {first_line(error)}"
             raise InvalidInputError(message, path=str(path)) from error
-
-    def _json(self, table: Table, path: Path, *, lines: bool) -> None:
-        name = identifier(table.name)
-        known: set[str] = set()
-        for rows in json_rows(table, path, lines=lines):
-            self._connection.register("rows of json", rows)
-            if not known:
-                self._connection.execute(f'CREATE TABLE {name} AS FROM "rows of json" LIMIT 0')
-                known = set(rows.column_names)
-            for column in rows.column_names:
-                if column not in known:
-                    self._connection.execute(
-                        f"ALTER TABLE {name} ADD COLUMN {identifier(column)} VARCHAR"
-                    )
-                    known.add(column)
-            self._connection.execute(f'INSERT INTO {name} BY NAME FROM "rows of json"')
-            self._connection.unregister("rows of json")
-        if not known:
-            # Objects name the columns, so without rows the columns are unknown.
-            self._connection.execute(f"CREATE TABLE {name} (none VARCHAR)")
-            self._without_columns.add(table.name)
 
     def _query(self, table: Table, text: str) -> None:
         try:

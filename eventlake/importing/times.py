@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from eventlake.core.instants import MAX_US, MIN_US, micros
-from eventlake.importing.formats import FRACTION
 from eventlake.importing.rules import ERROR, LATER, UNIX, Time
+from eventlake.importing.time_formats import FRACTION
 
 _ISO = (
     r"^([0-9]{4}-[0-9]{2}-[0-9]{2})"
