@@ -4,21 +4,21 @@ import random
 import time
 
 # An object store recovers from throttling within a second, so longer pauses only delay the answer.
-FIRST_PAUSE_SECONDS = 0.05
-LONGEST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 1.0
 # About as long as a commit to a local disk takes, with its fsync.
 _LOST_RACE_SECONDS = 0.01
 _LOCK_POLL_SECONDS = 0.002
 
 
-def pause_after_failure(attempt: int) -> None:
+def pause_after_failure(attempt: int, first_seconds: float) -> None:
     """Sleep after a failed store call: exponential backoff with full jitter, up to a second.
 
     Args:
         attempt: The number of the failed try, from 0.
+        first_seconds: Longest sleep after the first try; doubled after each further one.
     """
     # The exponent is bounded: 2**attempt would overflow a float if a caller retried for hours.
-    _sleep_between(0, min(FIRST_PAUSE_SECONDS * 2 ** min(attempt, 16), LONGEST_PAUSE_SECONDS))
+    _sleep_between(0, min(first_seconds * 2 ** min(attempt, 16), _LONGEST_PAUSE_SECONDS))
 
 
 def pause_after_lost_race(attempt: int) -> None:

@@ -50,7 +50,7 @@ from eventlake.log.appending.writer import Writer
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.entry import Entry
 from eventlake.log.chain.events_of_commits import retry_after_compaction
-from eventlake.log.chain.open_or_create import create_chain, open_chain
+from eventlake.log.chain.open_or_create import create_chain, open_chain, reopen
 from eventlake.log.clock import Clock, accept, clock_of
 from eventlake.log.maintaining.compact import TARGET_BYTES, Compaction, compact
 from eventlake.log.maintaining.fold import keep_folded
@@ -264,7 +264,9 @@ class Lake:
         """
         # With ``drop_repeats`` the batch is not encoded, which a mere check does not need.
         try:
-            batch = checked_batch(events, drop_repeats=lambda batch: batch)
+            batch = checked_batch(
+                events, drop_repeats=lambda batch: batch, limits=self._chain.limits.batch
+            )
         except InvalidEventsError as error:
             return list(error.problems)
         with self._lock:
@@ -537,7 +539,7 @@ class Lake:
             CorruptionError: A segment is damaged.
             StorageError: The store failed; segments that were merged before stay merged.
         """
-        return compact(open_chain(self._storage, self._chain.trust), target_bytes)
+        return compact(reopen(self._chain), target_bytes)
 
     def gc(self, *, older_than: timedelta = OLDER_THAN, dry_run: bool = True) -> Garbage:
         """List or delete unused files: compacted segments, and what interrupted writes left.
@@ -552,9 +554,7 @@ class Lake:
             CorruptionError: A commit is damaged; nothing was deleted.
             StorageError: The store failed.
         """
-        return collect(
-            open_chain(self._storage, self._chain.trust), older_than, _now(), dry_run=dry_run
-        )
+        return collect(reopen(self._chain), older_than, _now(), dry_run=dry_run)
 
     def build(
         self,

@@ -244,5 +244,5 @@ def accept(chain: Chain, version: int, now: int) -> Entry:
         commit = plain_commit(chain, "fence", clock=head.commit.recorded_at)
         data = commit.encode()
         vouch(chain, commit, data)
-        if publish(chain.storage, commit, data):
+        if publish(chain, commit, data):
             return chain.published(commit, data)

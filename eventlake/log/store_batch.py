@@ -23,10 +23,7 @@ from eventlake.errors import StorageError
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.unfolded_keys import OwnKeys, own_keys, stored_where_large
 from eventlake.progress import Advance, task
-from eventlake.storage import NotDurableError, NotStoredError, ObjectExistsError, Storage
-
-SEGMENT_TRIES = 4
-"""How often a segment is sent before the store's failure is raised."""
+from eventlake.storage import NotDurableError, NotStoredError, ObjectExistsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,17 +119,14 @@ def prepare(chain: Chain, batch: Batch, positions: Sequence[Position]) -> Stored
     commit_id = new_commit_id()
     # The first access starts encoding in the background, while the keys are stored.
     encoding = batch.encoding
-    keys = stored_where_large(
-        chain.storage, own_keys(batch.sorted_keys, batch.heads, positions, commit_id)
-    )
+    own = own_keys(batch.sorted_keys, batch.heads, positions, commit_id)
+    keys = stored_where_large(chain.storage, own, chain.limits.inline_keys)
     with task("appending events", batch.rows) as advance:
-        pieces = tuple(store_pieces(chain.storage, encoding, chain.watermark, advance))
+        pieces = tuple(store_pieces(chain, encoding, chain.watermark, advance))
     return StoredBatch(pieces, keys, commit_id, next_version, fence, schemas)
 
 
-def store_pieces(
-    storage: Storage, encoding: Encoding, start: int, advance: Advance
-) -> Iterator[Piece]:
+def store_pieces(chain: Chain, encoding: Encoding, start: int, advance: Advance) -> Iterator[Piece]:
     """Store the segments of a batch, expecting its first row at the sequence ``start``."""
     with ThreadPoolExecutor(1) as hashing:
         for encoded in encoding:
@@ -140,7 +134,7 @@ def store_pieces(
             if not ranges.is_quick(start):
                 # Parquet encoding keeps one core busy; the hash tree is built on another.
                 hashing.submit(ranges.at, start)
-            data, sha256 = _store(storage, encoded.table, encoded.data, encoded.sha256)
+            data, sha256 = _store(chain, encoded.table, encoded.data, encoded.sha256)
             yield Piece(
                 sha256, len(data), tuple(encoded.table.column_names), ranges, encoded.statistics
             )
@@ -148,13 +142,13 @@ def store_pieces(
             advance(encoded.table.num_rows)
 
 
-def store_segment(storage: Storage, stored: pa.Table) -> tuple[bytes, str]:
+def store_segment(chain: Chain, stored: pa.Table) -> tuple[bytes, str]:
     """Encode and store a segment's columns; return its bytes and their SHA-256."""
     data = segments.encode(stored)
-    return _store(storage, stored, data, sha256_hex(data))
+    return _store(chain, stored, data, sha256_hex(data))
 
 
-def _store(storage: Storage, stored: pa.Table, data: bytes, sha256: str) -> tuple[bytes, str]:
+def _store(chain: Chain, stored: pa.Table, data: bytes, sha256: str) -> tuple[bytes, str]:
     """Store an encoded segment; return its bytes and their SHA-256.
 
     If a segment of that name exists, an unanswered try of this call left it, and garbage collection
@@ -162,7 +156,7 @@ def _store(storage: Storage, stored: pa.Table, data: bytes, sha256: str) -> tupl
     """
     while True:
         try:
-            _create_patiently(storage, layout.segment_path(sha256), data)
+            _create_patiently(chain, layout.segment_path(sha256), data)
         except ObjectExistsError:
             data = segments.encode(stored)
             sha256 = sha256_hex(data)
@@ -170,17 +164,18 @@ def _store(storage: Storage, stored: pa.Table, data: bytes, sha256: str) -> tupl
             return data, sha256
 
 
-def _create_patiently(storage: Storage, path: str, data: bytes) -> None:
+def _create_patiently(chain: Chain, path: str, data: bytes) -> None:
     """Create a segment. A failed create is repeated: the same bytes at the same name do no harm."""
-    for attempt in range(SEGMENT_TRIES):
+    tries = chain.limits.segment_tries
+    for attempt in range(tries):
         try:
-            storage.create(path, data)
+            chain.storage.create(path, data)
         # The store's answer is final in these cases, so a further try could not change it.
         except (ObjectExistsError, NotStoredError, NotDurableError):
             raise
         except StorageError:
-            if attempt + 1 == SEGMENT_TRIES:
+            if attempt + 1 == tries:
                 raise
-            pause_after_failure(attempt)
+            pause_after_failure(attempt, chain.limits.first_pause_seconds)
         else:
             return

@@ -402,13 +402,12 @@ def told(stored_keys, wanted, heads):
 @pytest.mark.parametrize(
     "part_bytes", [0, 1_000, 10**9], ids=["in parts", "as it is", "as a whole"]
 )
-def test_a_stored_file_tells_the_same_in_parts_and_as_a_whole(monkeypatch, part_bytes):
-    monkeypatch.setattr("eventlake.log.chain.key_index._PART_BYTES", part_bytes)
+def test_a_stored_file_tells_the_same_in_parts_and_as_a_whole(part_bytes):
     run = sorted_run(2_000, 1_500)
     storage, file = stored(run)
     wanted, heads = lookups(run, parts=40)
     expected = (found_ids(run.ids, wanted).tolist(), [newest_in(run, key) for key in heads])
-    stored_keys = StoredKeys(storage, file, 2_000, _no_need)
+    stored_keys = StoredKeys(storage, file, 2_000, _no_need, lookup_bytes=part_bytes)
     for _ in range(3):
         found, versions, newest = told(stored_keys, wanted, heads)
         assert (found, newest) == expected
@@ -416,22 +415,26 @@ def test_a_stored_file_tells_the_same_in_parts_and_as_a_whole(monkeypatch, part_
 
 
 @pytest.mark.parametrize("part_bytes", [0, 10**9], ids=["in parts", "as a whole"])
-def test_one_flipped_bit_anywhere_in_a_key_file_never_changes_what_is_told(monkeypatch, part_bytes):
-    monkeypatch.setattr("eventlake.log.chain.key_index._PART_BYTES", part_bytes)
+def test_one_flipped_bit_anywhere_in_a_key_file_never_changes_what_is_told(part_bytes):
     run = sorted_run(150, 140)
     storage, file = stored(run)
     path = layout.keys_path(file.sha256)
     whole = storage.read(path)
     assert [section.bits for section in key_files.sections(file.ids, file.heads)] == [4, 4]
     wanted, heads = lookups(run, parts=150)
-    expected = told(StoredKeys(storage, file, 2_000, _no_need), wanted, heads)
+    expected = told(
+        StoredKeys(storage, file, 2_000, _no_need, lookup_bytes=part_bytes), wanted, heads
+    )
     asked = []
     for place in range(len(whole)):
         storage._objects[path] = (
             whole[:place] + bytes([whole[place] ^ (1 << place % 8)]) + whole[place + 1 :]
         )
         again = Again(run)
-        assert told(StoredKeys(storage, file, 2_000, again), wanted, heads) == expected, place
+        assert (
+            told(StoredKeys(storage, file, 2_000, again, lookup_bytes=part_bytes), wanted, heads)
+            == expected
+        ), place
         asked.append(again.asked)
     unused = 0 if part_bytes else 2 * 4  # the checksums behind the last buckets
     assert sum(asked) == len(whole) - unused, (
@@ -439,8 +442,7 @@ def test_one_flipped_bit_anywhere_in_a_key_file_never_changes_what_is_told(monke
     )
 
 
-def test_a_bucket_beyond_its_section_is_not_read(monkeypatch):
-    monkeypatch.setattr("eventlake.log.chain.key_index._PART_BYTES", 0)
+def test_a_bucket_beyond_its_section_is_not_read():
     run = sorted_run(500, 10)
     storage, file = stored(run)
     path = layout.keys_path(file.sha256)
@@ -452,7 +454,7 @@ def test_a_bucket_beyond_its_section_is_not_read(monkeypatch):
         broken = MemoryStorage()
         broken.create(path, damaged)
         again = Again(run)
-        found = StoredKeys(broken, file, 2_000, again).ids(
+        found = StoredKeys(broken, file, 2_000, again, lookup_bytes=0).ids(
             run.ids[:1] & np.uint64(0xFFFF_FFFF_FFFF_0000)
         )[1]
         assert (again.asked, found.tolist()) == (
@@ -473,8 +475,7 @@ LOSSES = ["missing", "emptied", "cut in its directory", "cut by one byte"]
         ("another file", 10**9),
     ],
 )
-def test_a_key_file_that_is_lost_or_cut_is_made_again(monkeypatch, change, part_bytes):
-    monkeypatch.setattr("eventlake.log.chain.key_index._PART_BYTES", part_bytes)
+def test_a_key_file_that_is_lost_or_cut_is_made_again(change, part_bytes):
     run = sorted_run(150, 140)
     storage, file = stored(run)
     path = layout.keys_path(file.sha256)
@@ -487,14 +488,20 @@ def test_a_key_file_that_is_lost_or_cut_is_made_again(monkeypatch, change, part_
         "another file": other,
     }
     wanted, heads = lookups(run)
-    expected = told(StoredKeys(storage, file, 2_000, _no_need), wanted, heads)
+    expected = told(
+        StoredKeys(storage, file, 2_000, _no_need, lookup_bytes=part_bytes), wanted, heads
+    )
     del storage._objects[path]
     if change in contents:
         storage.create(path, contents[change])
     again = Again(run)
     # The last bucket is asked for as well, where a file that was cut by a byte ends.
     assert (
-        told(StoredKeys(storage, file, 2_000, again), wanted, [*heads, int(run.heads[-1])])[:2]
+        told(
+            StoredKeys(storage, file, 2_000, again, lookup_bytes=part_bytes),
+            wanted,
+            [*heads, int(run.heads[-1])],
+        )[:2]
         == expected[:2]
     )
     assert again.asked == 1

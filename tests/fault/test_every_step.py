@@ -9,12 +9,11 @@ import pytest
 
 import eventlake as el
 from eventlake.errors import CommitUnknownError, EventlakeError, InvalidEventsError
-from eventlake.log.chain import unfolded_keys
-from eventlake.log.maintaining import fold
 from eventlake.storage import MemoryStorage
 from eventlake.testing.faults import FaultyStorage, at_call, at_random
 from eventlake.testing.invariants import assert_sound
 from tests.scope import scaled
+from tests.support.limits import IMPATIENT, limited
 
 FAULTS = ["before", "after", "not stored", "not durable", "full"]
 
@@ -32,14 +31,9 @@ def batch(name, rows=3):
     ]
 
 
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    """Small tiers, and nobody waits long for a store that does not answer."""
-    monkeypatch.setattr(fold, "FOLD_WEIGHT", 60)
-    monkeypatch.setattr("eventlake.log.chain.publish.PATIENCE_SECONDS", 0.02)
-    monkeypatch.setattr("eventlake.backoff.FIRST_PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr("eventlake.log.store_batch.SEGMENT_TRIES", 1)
-    monkeypatch.setattr(unfolded_keys, "_MAX_INLINE", 4)
+def impatient(lake):
+    """The lake with small tiers, and nobody waits long for a store that does not answer."""
+    return limited(lake, fold_weight=60, inline_keys=4, **IMPATIENT)
 
 
 def append(lake):
@@ -105,11 +99,11 @@ def copied(storage):
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.__name__)
 def test_a_fault_at_any_call(operation, fault):
     begin = MemoryStorage()
-    known = history(el.create(begin, "o"))
+    known = history(impatient(el.create(begin, "o")))
     for number in itertools.count(step=scaled(1, 5)):
         inner = copied(begin)
         storage = FaultyStorage(inner)
-        lake = el.open(storage)
+        lake = impatient(el.open(storage))
         storage.forget(at_call(number, fault))
         done = []
         try:
@@ -144,19 +138,26 @@ def _again(operation, lake):
 @pytest.mark.parametrize("seed", range(scaled(15, 2)))
 def test_faults_at_random_while_everything_happens(seed):
     inner = MemoryStorage()
-    acknowledged = history(el.create(inner, "o"))
+    acknowledged = history(impatient(el.create(inner, "o")))
     storage = FaultyStorage(inner, at_random(seed, 0.03))
     for number in range(40):
         events = batch(f"{seed}-{number}", 1 + number % 7)
         if number % 5 == 4:
             with contextlib.suppress(EventlakeError):
-                compact(el.open(storage))
+                compact(impatient(el.open(storage)))
             with contextlib.suppress(EventlakeError):
-                collect(el.open(storage))
+                collect(impatient(el.open(storage)))
         for attempt in range(100):
             try:
                 acknowledged += ids(
-                    [(el.open(storage).append(events, producer="p", position=number), events)]
+                    [
+                        (
+                            impatient(el.open(storage)).append(
+                                events, producer="p", position=number
+                            ),
+                            events,
+                        )
+                    ]
                 )
                 break
             except EventlakeError:

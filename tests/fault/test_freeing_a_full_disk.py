@@ -14,6 +14,7 @@ from eventlake.storage import LocalStorage, StorageFullError
 from eventlake.testing.invariants import assert_sound
 from tests.fault.small_disk import BLOCK, SmallDisk
 from tests.support.dataset_fixtures import Hooked, sql
+from tests.support.limits import limited
 
 NO_AGE = timedelta(0)
 COUNTS = sql("SELECT subject AS k, count(*) AS n FROM events GROUP BY subject", name="counts")
@@ -260,9 +261,8 @@ def test_a_store_that_fails_for_another_reason_gives_nothing_up(tmp_path):
         if path.startswith("log/"):
             raise StorageError(path)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("eventlake.log.chain.publish.PATIENCE_SECONDS", 0.01)
-        with pytest.raises((CommitUnknownError, EventlakeError)):
-            el.open(Hooked(disk, before=broken)).gc(older_than=NO_AGE, dry_run=False)
+    lake = limited(el.open(Hooked(disk, before=broken)), patience_seconds=0.01)
+    with pytest.raises((CommitUnknownError, EventlakeError)):
+        lake.gc(older_than=NO_AGE, dry_run=False)
     assert disk.exists(layout.RESERVE)
     assert len(list(disk.list("segments"))) == 4

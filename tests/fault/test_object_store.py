@@ -8,6 +8,7 @@ import pytest
 import eventlake as el
 from eventlake.errors import CommitUnknownError, MissingDependencyError, NotFoundError, StorageError
 from eventlake.storage import ObjectStorage
+from tests.support.limits import limited
 
 URI = "s3://bucket/lakes/one"
 
@@ -50,8 +51,8 @@ def test_a_lost_answer_ends_in_exactly_one_commit(s3, lake, what, fault):
 
 
 @pytest.mark.parametrize("fault", ["refuse", "lose"])
-def test_a_store_that_stays_silent_is_unknown_and_resolved_later(s3, lake, fault, monkeypatch):
-    monkeypatch.setattr("eventlake.log.chain.publish.PATIENCE_SECONDS", 0.2)
+def test_a_store_that_stays_silent_is_unknown_and_resolved_later(s3, lake, fault):
+    lake = limited(lake, patience_seconds=0.2)
     s3.fault = lambda method, key: (
         (fault if method == "PUT" else "refuse") if "/log/00000000000000000001" in key else None
     )

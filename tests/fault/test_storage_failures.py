@@ -9,6 +9,7 @@ import eventlake as el
 from eventlake.core import layout
 from eventlake.errors import CommitUnknownError, EventlakeError, InvalidEventsError, StorageError
 from eventlake.storage import MemoryStorage, beneath, durable, exclusive, local
+from tests.support.limits import limited
 
 BATCH = [{"id": f"new {n}", "source": "s", "type": "t", "data": {"n": n}} for n in range(3)]
 FIRST = [{"id": "first", "source": "s", "type": "t"}]
@@ -78,10 +79,9 @@ def assert_whole_or_absent(storage, error, kept):
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_segment_that_cannot_be_stored_is_a_storage_error_and_nothing_is_appended(
-    storage, when, code, monkeypatch
+    storage, when, code
 ):
-    monkeypatch.setattr("eventlake.log.store_batch.SEGMENT_TRIES", 1)
-    lake = el.open(storage)
+    lake = limited(el.open(storage), segment_tries=1)
     storage.arm("create", 0, when, code)
     with pytest.raises(StorageError) as caught:
         lake.append(BATCH)
@@ -182,9 +182,8 @@ def test_a_commit_taken_by_another_whose_bytes_cannot_be_read_back_is_not_called
 
 
 @pytest.mark.parametrize("code", [errno.EIO], ids=errno.errorcode.get)
-def test_a_failing_append_can_be_repeated_on_the_same_lake_object(storage, code, monkeypatch):
-    monkeypatch.setattr("eventlake.log.store_batch.SEGMENT_TRIES", 1)
-    lake = el.open(storage)
+def test_a_failing_append_can_be_repeated_on_the_same_lake_object(storage, code):
+    lake = limited(el.open(storage), segment_tries=1)
     for number, when in ((0, "before"), (0, "after")):
         storage.arm("create", number, when, code)
         with pytest.raises(EventlakeError):

@@ -16,6 +16,7 @@ from eventlake.storage import (
     ObjectExistsError,
 )
 from eventlake.storage import local as local_module
+from tests.support.limits import limited
 
 FIRST = [{"id": "first", "source": "s", "type": "t"}]
 BATCH = [{"id": f"new {n}", "source": "s", "type": "t"} for n in range(3)]
@@ -63,15 +64,14 @@ class Silent(MemoryStorage):
 
 
 @pytest.fixture
-def storage(monkeypatch):
-    monkeypatch.setattr("eventlake.log.chain.publish.PATIENCE_SECONDS", 0.05)
+def storage():
     storage = Silent()
     el.create(storage, "o").append(FIRST)
     return storage
 
 
 def unknown(storage, fate):
-    lake = el.open(storage)
+    lake = limited(el.open(storage), patience_seconds=0.05)
     lake._chain.refresh = lambda: None
     storage.fate = fate
     with pytest.raises(CommitUnknownError) as caught:

@@ -25,6 +25,7 @@ from eventlake.log.chain import hint
 from eventlake.log.chain.unfolded_keys import own_keys, position_text
 from eventlake.storage import MemoryStorage
 from tests.support import naive
+from tests.support.limits import limited
 
 pytestmark = pytest.mark.every_case
 
@@ -294,15 +295,9 @@ def test_the_smallest_key_file_is_written_in_these_bytes_and_read_back():
     )
 
 
-def test_every_key_of_a_lake_is_the_naive_one_in_its_tiers_its_files_and_its_newest_commit(
-    monkeypatch,
-):
-    for module in ("maintaining.fold", "chain.unfolded_keys"):
-        monkeypatch.setattr(f"eventlake.log.{module}.FOLD_WEIGHT", 100)
-    monkeypatch.setattr("eventlake.log.maintaining.fold._CLASS", 4)
-    monkeypatch.setattr("eventlake.log.chain.unfolded_keys._MAX_INLINE", 3)
+def test_every_key_of_a_lake_is_the_naive_one_in_its_tiers_its_files_and_its_newest_commit():
     storage = MemoryStorage()
-    lake = el.create(storage, "o")
+    lake = limited(el.create(storage, "o"), fold_weight=100, tier_ratio=4, inline_keys=3)
     for number in range(29):
         rows = 1 + number % 5
         events = [

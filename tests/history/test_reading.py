@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 import eventlake as el
 from eventlake import lake as lake_module
-from eventlake.columns.parquet import segments
 from eventlake.core.attributes import EVENT_COLUMNS
 from eventlake.errors import ConflictError
 from eventlake.testing.strategies import stored_events
 from tests.scope import examples
 from tests.support import naive
 from tests.support.events import as_arrow, cut, moment, rfc3339, rows_of
+from tests.support.limits import limited
 
 BEGIN = 1_700_000_000_000_000
 CUTS = st.lists(st.integers(0, 100), max_size=3)
@@ -42,12 +42,11 @@ def histories(draw, max_size=7):
 
 def write(history, storage, rows_a_segment=10**6):
     """The lake of a history, and the rows that readers should see."""
-    lake = el.create(storage, "o")
+    lake = limited(el.create(storage, "o"), batch={"segment_rows": rows_a_segment})
     expected = []
     for batch, now, copied in history:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(lake_module, "_now", lambda now=now: now)
-            patch.setattr(segments, "MAX_ROWS", rows_a_segment)
             lake.append(as_arrow(batch, recorded_at=copied))
         for row, model in enumerate(batch):
             expected.append(naive.read_row(len(expected), model, copied[row] if copied else now))

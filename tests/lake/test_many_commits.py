@@ -20,6 +20,7 @@ from eventlake.log.appending.positions import next_position
 from eventlake.log.appending.read_events import checked_batch
 from eventlake.log.chain import unfolded_keys
 from eventlake.log.chain.checked_read import bytes_statement
+from eventlake.log.chain.limits import LOG_LIMITS
 from eventlake.log.chain.manifest import Manifest
 from eventlake.log.chain.unfolded_keys import weight
 from eventlake.log.maintaining.fold import _size_class, keep_folded
@@ -27,6 +28,7 @@ from eventlake.storage import MemoryStorage
 from eventlake.trust import OWN
 from tests.scope import scaled
 from tests.support import naive
+from tests.support.limits import limited
 from tests.support.long_lake import BY_REAL_FOLDS, event, long_lake, position
 
 FOLD_WEIGHT = 40
@@ -39,10 +41,11 @@ HEADS = 25
 class Told:
     """A lake, and what was told to it."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, **limits):
         self.dice = random.Random(seed)
         self.storage = MemoryStorage()
-        self.lake = el.create(self.storage, "o")
+        self.limits = limits
+        self.lake = limited(el.create(self.storage, "o"), **limits)
         self.events = []
         self.deliveries = []
         self.receipts = []
@@ -78,11 +81,11 @@ class Told:
             self.deliveries.append((producer, given, batch, receipt))
         self.events += batch
 
-    def copy(self):
+    def copy(self, **limits):
         """The lake, as somebody else finds it."""
         storage = MemoryStorage()
         storage._objects = dict(self.storage._objects)
-        return el.open(storage)
+        return limited(el.open(storage), **self.limits | limits)
 
     def newest(self, wanted, *, subtree):
         about = [
@@ -93,29 +96,22 @@ class Told:
         return (about[-1][1]["id"], about[-1][0]) if about else None
 
 
-def patched(patch, fold_weight=FOLD_WEIGHT):
-    for module in ("maintaining.fold", "chain.unfolded_keys"):
-        patch.setattr(f"eventlake.log.{module}.FOLD_WEIGHT", fold_weight)
-
-
 @pytest.fixture(scope="module", params=range(1, 1 + scaled(2, 1)))
 def told(request):
     """Hundreds of commits of every kind, in small tiers."""
-    with pytest.MonkeyPatch.context() as patch:
-        patched(patch)
-        one = Told(request.param)
-        for number in range(260):
-            if number == 20:
-                one.lake.compact()
-            elif number % 61 == 50:
-                one.append(LARGE)
-            elif number % 40 == 7:
-                assert one.lake.resolve(str(uuid.UUID(int=number, version=4))) is None
-            else:
-                one.append(
-                    one.dice.choice([1, 1, 1, 2, 5]),
-                    one.dice.choice([None, "p", "core bank", f"p{number}"]),
-                )
+    one = Told(request.param, fold_weight=FOLD_WEIGHT)
+    for number in range(260):
+        if number == 20:
+            one.lake.compact()
+        elif number % 61 == 50:
+            one.append(LARGE)
+        elif number % 40 == 7:
+            assert one.lake.resolve(str(uuid.UUID(int=number, version=4))) is None
+        else:
+            one.append(
+                one.dice.choice([1, 1, 1, 2, 5]),
+                one.dice.choice([None, "p", "core bank", f"p{number}"]),
+            )
     return one
 
 
@@ -140,9 +136,8 @@ def test_there_is_one_tier_to_a_size_and_little_that_is_recent(told):
 
 
 @pytest.mark.parametrize("in_parts", [True, False])
-def test_every_duplicate_is_refused_wherever_it_stands(told, monkeypatch, in_parts):
-    monkeypatch.setattr("eventlake.log.chain.key_index._PART_BYTES", 0 if in_parts else 10**9)
-    for lake in (told.lake, told.copy()):
+def test_every_duplicate_is_refused_wherever_it_stands(told, in_parts):
+    for lake in (told.lake, told.copy(lookup_bytes=0 if in_parts else 10**9)):
         again = [{"id": "new", "source": "s", "type": "t"}, *told.events]
         with pytest.raises(InvalidEventsError) as caught:
             lake.append(again)
@@ -254,9 +249,8 @@ def test_the_lake_is_sound_to_the_last_key(told):
     assert told.lake.verify(deep=True).problems == ()
 
 
-def test_a_compaction_across_tiers_leaves_a_lake_that_is_still_folded(monkeypatch, caplog):
-    patched(monkeypatch)
-    one = Told(3)
+def test_a_compaction_across_tiers_leaves_a_lake_that_is_still_folded(caplog):
+    one = Told(3, fold_weight=FOLD_WEIGHT)
     for _ in range(100):
         one.append(1)
     assert len(one.lake._chain.head.commit.tiers) == 2
@@ -272,12 +266,12 @@ def test_a_compaction_across_tiers_leaves_a_lake_that_is_still_folded(monkeypatc
 
 def test_a_large_commit_has_its_keys_in_a_file_of_its_own_until_it_is_folded():
     one = Told(4)
-    for rows in (1, unfolded_keys._MAX_INLINE + 1, 1, 300, 1):
+    for rows in (1, LOG_LIMITS.inline_keys + 1, 1, 300, 1):
         one.append(rows, "p")
     files = [entry.commit.recent.files for entry in one.lake.log()]
     assert [[(file.start, file.ids) for file in some] for some in files] == [
         [],
-        *[[(1, unfolded_keys._MAX_INLINE + 1)]] * 4,
+        *[[(1, LOG_LIMITS.inline_keys + 1)]] * 4,
     ]
     for lake in (one.lake, one.copy()):
         with pytest.raises(InvalidEventsError) as caught:
@@ -296,17 +290,15 @@ def test_a_large_commit_has_its_keys_in_a_file_of_its_own_until_it_is_folded():
 
 def test_a_commit_of_fewer_keys_than_may_stand_in_it_has_no_file():
     one = Told(6)
-    one.append(unfolded_keys._MAX_INLINE - HEADS)
+    one.append(LOG_LIMITS.inline_keys - HEADS)
     assert one.lake.log()[0].commit.recent.files == ()
     with pytest.raises(InvalidEventsError) as caught:
         one.copy().append(one.events)
     assert len(caught.value.problems) == len(one.events)
 
 
-def test_large_commits_one_after_the_other_are_folded_too(monkeypatch):
-    monkeypatch.setattr("eventlake.log.chain.unfolded_keys._MAX_INLINE", 2)
-    patched(monkeypatch, 200)
-    one = Told(5)
+def test_large_commits_one_after_the_other_are_folded_too():
+    one = Told(5, inline_keys=2, fold_weight=200)
     for _ in range(40):
         one.append(one.dice.choice([1, 3, 5]), one.dice.choice([None, "p"]))
     commits = [entry.commit for entry in one.lake.log()]
@@ -423,13 +415,12 @@ def committed(long, rows, terms=PLAIN):
 
 
 def test_a_long_lake_is_shaped_as_eventlake_shapes_it(long):
-    head = el.open(Counted(long[0]))._chain.head.commit
-    sizes = [_size_class(tier.weight) for tier in head.tiers]
+    chain = el.open(Counted(long[0]))._chain
+    head = chain.head.commit
+    sizes = [_size_class(chain, tier.weight) for tier in head.tiers]
     assert len(sizes) > 1
     assert sizes == sorted(set(sizes), reverse=True)
-    assert (
-        head.recent.start >= head.version - unfolded_keys.FOLD_WEIGHT // unfolded_keys.COMMIT_WEIGHT
-    )
+    assert head.recent.start >= head.version - LOG_LIMITS.fold_weight // unfolded_keys.COMMIT_WEIGHT
     assert head.stop == long[1]
 
 

@@ -7,20 +7,17 @@ import pyarrow.parquet as pq
 import pytest
 
 import eventlake as el
-from eventlake.columns.parquet import segments
 from eventlake.errors import ConflictError, InvalidEventsError
-from eventlake.log.appending import read_events
 from eventlake.storage import MemoryStorage
 from eventlake.testing.invariants import assert_sound
+from tests.support.limits import limited
 
 INSTANT = pa.timestamp("us", tz="UTC")
 
 
-@pytest.fixture(autouse=True)
-def small_parts(monkeypatch):
-    """Ten rows are a part."""
-    monkeypatch.setattr(segments, "MAX_ROWS", 10)
-    monkeypatch.setattr(read_events, "MAX_ROWS", 10)
+def small_parts(storage):
+    """A lake in which ten rows are a part."""
+    return limited(el.create(storage, "o"), batch={"segment_rows": 10})
 
 
 def table(rows=37, **columns):
@@ -42,7 +39,7 @@ def file(tmp_path, events, **how):
 @pytest.mark.parametrize("group", [3, 10, 25, 1_000])
 @pytest.mark.parametrize("rows", [11, 20, 37])
 def test_parts_make_the_history_that_the_whole_makes(tmp_path, rows, group):
-    whole, parts = el.create("memory://", "o"), el.create(MemoryStorage(), "o")
+    whole, parts = small_parts("memory://"), small_parts(MemoryStorage())
     whole.append([{"id": "before", "source": "s", "type": "t"}])
     parts.append([{"id": "before", "source": "s", "type": "t"}])
     receipt = parts.append(file(tmp_path, table(rows), row_group_size=group))
@@ -62,7 +59,7 @@ def test_parts_make_the_history_that_the_whole_makes(tmp_path, rows, group):
 
 
 def test_problems_of_all_parts_are_told_by_their_rows_in_the_file_and_nothing_is_appended(tmp_path):
-    lake = el.create(MemoryStorage(), "o")
+    lake = small_parts(MemoryStorage())
     lake.append(table(1))
     events = table()
     ids, types = events["id"].to_pylist(), events["type"].to_pylist()
@@ -76,7 +73,7 @@ def test_problems_of_all_parts_are_told_by_their_rows_in_the_file_and_nothing_is
     with pytest.raises(InvalidEventsError) as caught:
         lake.append(file(tmp_path, table(id=ids)))
     assert [(problem.row, problem.found) for problem in caught.value.problems] == [(0, ("s", "e0"))]
-    lake = el.create(MemoryStorage(), "o")
+    lake = small_parts(MemoryStorage())
     with pytest.raises(InvalidEventsError, match="row 12 has it already") as caught:
         lake.append(file(tmp_path, table(id=ids)))
     assert [(problem.row, problem.found) for problem in caught.value.problems] == [
@@ -87,14 +84,14 @@ def test_problems_of_all_parts_are_told_by_their_rows_in_the_file_and_nothing_is
 
 
 def test_clocks_and_sequences_go_on_from_part_to_part(tmp_path):
-    lake = el.create(MemoryStorage(), "o")
+    lake = small_parts(MemoryStorage())
     clock = pa.array([1_700_000_000_000_000 + n // 4 for n in range(37)]).cast(INSTANT)
     assert (
         lake.append(file(tmp_path, table(recorded_at=clock, sequence=list(range(37))))).count == 37
     )
     assert lake.snapshot().scan().collect()["recorded_at"].to_list() == clock.to_pylist()
     back = pa.concat_arrays([clock[10:20], clock[0:27]])
-    lake = el.create(MemoryStorage(), "o")
+    lake = small_parts(MemoryStorage())
     with pytest.raises(
         InvalidEventsError, match=r"row 10, field recorded_at: expected non-decreasing"
     ):
@@ -122,7 +119,7 @@ def test_rivals_between_the_parts(tmp_path):
                 self.met.pop(0)()
 
     storage = Rivals()
-    lake, rival = el.create(storage, "o"), el.open(storage)
+    lake, rival = small_parts(storage), el.open(storage)
     storage.met = [
         lambda: rival.append([{"id": "r1", "source": "s", "type": "t"}]),
         lambda: None,

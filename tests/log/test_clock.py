@@ -9,9 +9,14 @@ import polars as pl
 import pytest
 
 import eventlake as el
+from eventlake import lake as lake_module
 from eventlake.cli.application import main
+from eventlake.columns.parquet.foreign_files import parquet_parts
 from eventlake.core.instants import format_instant
 from eventlake.errors import InvalidInputError, NotFoundError, StorageError
+from eventlake.log.appending.append import Terms
+from eventlake.log.appending.append import append_parts as append_to_chain
+from eventlake.log.chain.open_or_create import reopen
 from eventlake.storage import LocalStorage, MemoryStorage
 from eventlake.testing.invariants import assert_sound
 from eventlake.testing.s3 import s3_server
@@ -53,9 +58,8 @@ def append_copied(lake, number):
 def append_parts(lake, number):
     file = Path(lake.uri).with_name(f"{number}.parquet")
     pl.DataFrame([event(number)]).write_parquet(file)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("eventlake.log.appending.read_events.MAX_ROWS", 0)
-        return [lake.append(file)]
+    chain, now = reopen(lake._chain), lake_module._now()
+    return [append_to_chain(chain, lambda: parquet_parts(str(file), 1), now, Terms())]
 
 
 def lake_ahead(storage, ahead, by=CENTURY):

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eventlake as el
-from eventlake.columns.parquet import segments
 from eventlake.core import layout
 from eventlake.errors import (
     CommitUnknownError,
@@ -23,7 +22,6 @@ from eventlake.errors import (
     StorageError,
 )
 from eventlake.log.chain import unfolded_keys
-from eventlake.log.maintaining import fold as folding
 from eventlake.storage import LocalStorage, MemoryStorage
 from eventlake.testing.faults import FaultyStorage, at_call
 from eventlake.testing.invariants import assert_sound
@@ -33,6 +31,7 @@ from tests.scope import examples, scaled
 from tests.support import naive
 from tests.support.dataset_fixtures import POLARS_TOTALS, TOTALS, Hooked, make_lake, module
 from tests.support.events import as_arrow, cut, moment, rows_of
+from tests.support.limits import IMPATIENT, SMALL_TIERS, limited
 from tests.support.maintenance_fixtures import (
     HOUR,
     NOW,
@@ -56,12 +55,6 @@ def storage(request, tmp_path):
 
 
 @pytest.fixture
-def small_tiers(monkeypatch):
-    for module_ in (unfolded_keys, folding):
-        monkeypatch.setattr(module_, "FOLD_WEIGHT", 40)
-
-
-@pytest.fixture
 def clock(monkeypatch):
     """The writers' clock, to be moved."""
     now = [NOW]
@@ -72,10 +65,8 @@ def clock(monkeypatch):
 # Nothing changes
 
 
-def test_whatever_can_be_observed_is_the_same_at_every_stage_of_compaction(
-    storage, clock, monkeypatch
-):
-    lake = varied(storage, clock, monkeypatch)
+def test_whatever_can_be_observed_is_the_same_at_every_stage_of_compaction(storage, clock):
+    lake = varied(storage, clock)
     before = observed(lake)
     parts = placed(lake)
     done = lake.compact(target_bytes=about(lake, 1))
@@ -88,10 +79,8 @@ def test_whatever_can_be_observed_is_the_same_at_every_stage_of_compaction(
     assert lake.verify(deep=True, against=before[0][5][1]).ok
 
 
-def test_a_history_that_goes_on_after_a_compaction_is_the_same_after_the_next_one(
-    storage, clock, monkeypatch
-):
-    lake = varied(storage, clock, monkeypatch)
+def test_a_history_that_goes_on_after_a_compaction_is_the_same_after_the_next_one(storage, clock):
+    lake = varied(storage, clock)
     assert lake.compact(target_bytes=about(lake, 1)).made > 1
     clock[0] += HOUR
     lake.append([event("after", traceparent=f"00-{'a' * 32}-{'b' * 16}-01")])
@@ -162,8 +151,8 @@ def test_datasets_are_made_again_as_they_were(storage, tmp_path):
     assert lake.verify(deep=True).ok
 
 
-def test_a_copy_of_a_compacted_history_is_the_same_history(storage, clock, monkeypatch):
-    lake = varied(storage, clock, monkeypatch)
+def test_a_copy_of_a_compacted_history_is_the_same_history(storage, clock):
+    lake = varied(storage, clock)
     assert lake.compact(target_bytes=about(lake, 1)).made > 1
     copy = el.create("memory://", "o")
     copy.append(lake.snapshot().scan(raw=True).collect())
@@ -172,11 +161,11 @@ def test_a_copy_of_a_compacted_history_is_the_same_history(storage, clock, monke
     assert copy.compact().made == 0
 
 
-def test_what_keys_find_is_found_in_compacted_segments(storage, small_tiers):
-    lake = el.create(storage, "o")
+def test_what_keys_find_is_found_in_compacted_segments(storage):
+    lake = limited(el.create(storage, "o"), fold_weight=40)
     first = [lake.append(batch(f"{n}"), producer="p", position=n) for n in range(6)]
     lake.compact()
-    lake = el.open(storage)
+    lake = limited(el.open(storage), fold_weight=40)
     assert [lake.append(batch(f"{n}"), producer="p", position=n) for n in range(6)] == first
     for name in ("0", "3", "5"):
         with pytest.raises(
@@ -272,19 +261,19 @@ def test_no_compacted_segment_is_larger_than_was_asked_for(storage):
     assert max(stop - start for start, stop in placed(lake)) <= 4 + 1
 
 
-def test_no_compacted_segment_has_more_rows_than_a_segment_may_have(storage, monkeypatch):
+def test_no_compacted_segment_has_more_rows_than_a_segment_may_have(storage):
     lake = el.create(storage, "o")
     for number in range(12):
         lake.append(batch(f"{number}", 1 + number % 3))
-    monkeypatch.setattr(segments, "MAX_ROWS", 7)
+    lake = limited(lake, batch={"segment_rows": 7})
     while lake.compact().made:
         assert max(stop - start for start, stop in placed(lake)) <= 7
     assert len(placed(lake)) < 8
     assert lake.verify(deep=True).ok
 
 
-def test_compacting_after_every_few_appends_ends_with_few_segments(storage, small_tiers):
-    lake, known = el.create(storage, "o"), []
+def test_compacting_after_every_few_appends_ends_with_few_segments(storage):
+    lake, known = limited(el.create(storage, "o"), fold_weight=40), []
     for number in range(24):
         known.append((lake.append(batch(f"{number}")), [one["id"] for one in batch(f"{number}")]))
         if number % 3 == 2:
@@ -309,8 +298,8 @@ def test_a_target_is_at_least_one_byte(storage, given):
         el.create(storage, "o").compact(target_bytes=given)
 
 
-def test_a_lake_is_folded_after_a_compaction_that_reaches_into_older_tiers(small_tiers, caplog):
-    lake = el.create("memory://", "o")
+def test_a_lake_is_folded_after_a_compaction_that_reaches_into_older_tiers(caplog):
+    lake = limited(el.create("memory://", "o"), fold_weight=40)
     for number in range(152):
         lake.append([event(f"{number}")])
     assert len(lake._chain.head.commit.tiers) > 1
@@ -325,12 +314,9 @@ def test_a_lake_is_folded_after_a_compaction_that_reaches_into_older_tiers(small
 
 @pytest.mark.parametrize("commits", [13, 14, 19, 20, 25])
 def test_a_lake_is_read_after_a_compaction_of_a_compaction_that_reaches_into_older_tiers(
-    monkeypatch, commits
+    commits,
 ):
-    for module_ in (unfolded_keys, folding):
-        monkeypatch.setattr(module_, "FOLD_WEIGHT", 40)
-    monkeypatch.setattr(folding, "_CLASS", 3)
-    lake = el.create("memory://", "o")
+    lake = limited(el.create("memory://", "o"), **SMALL_TIERS)
 
     def append(size):
         lake.append(
@@ -349,13 +335,9 @@ def test_a_lake_is_read_after_a_compaction_of_a_compaction_that_reaches_into_old
 
 
 @pytest.mark.parametrize("seed", range(scaled(3, 1)))
-def test_appends_and_compactions_in_any_order_leave_a_lake_that_is_read_and_folded(
-    monkeypatch, caplog, seed
-):
-    for module_ in (unfolded_keys, folding):
-        monkeypatch.setattr(module_, "FOLD_WEIGHT", 40)
-    monkeypatch.setattr(folding, "_CLASS", 3)
-    dice, lake, known = random.Random(seed), el.create("memory://", "o"), []
+def test_appends_and_compactions_in_any_order_leave_a_lake_that_is_read_and_folded(caplog, seed):
+    dice, known = random.Random(seed), []
+    lake = limited(el.create("memory://", "o"), **SMALL_TIERS)
     for number in range(60):
         events = [
             event(f"{number}-{row}", data={"noise": dice.randbytes(dice.choice([0, 0, 900])).hex()})
@@ -392,15 +374,15 @@ def test_a_damaged_segment_stops_a_compaction_and_nothing_is_changed(storage):
 TIERS = [pytest.param(1_024, id="one tier"), pytest.param(40, id="tiers")]
 
 
-@pytest.fixture(params=TIERS)
-def weight(request, monkeypatch):
-    """With and without folds in between. How they interleave with compactions differs from run to run."""
-    for module_ in (unfolded_keys, folding):
-        monkeypatch.setattr(module_, "FOLD_WEIGHT", request.param)
-
-
+@pytest.mark.parametrize("weight", TIERS)
 def test_four_threads_append_while_others_compact(storage, weight):
-    shared = el.create(storage, "o")
+    """With and without folds in between. How they interleave with compactions differs from run to run."""
+
+    def opened():
+        return limited(el.open(storage), fold_weight=weight)
+
+    el.create(storage, "o")
+    shared = opened()
     known, done, writing = [], [], set("abcd")
 
     def write(work, lake, name):
@@ -412,17 +394,15 @@ def test_four_threads_append_while_others_compact(storage, weight):
     def compact():
         while writing:
             done.append(
-                el.open(storage).compact(
-                    target_bytes=random.Random(len(done)).choice([5_000, 50_000])
-                )
+                opened().compact(target_bytes=random.Random(len(done)).choice([5_000, 50_000]))
             )
             time.sleep(0.01)
 
     writers = [
         (appended, shared, "a"),
         (appended, shared, "b"),
-        (appended, el.open(storage), "c"),
-        (grouped, el.open(storage), "d"),
+        (appended, opened(), "c"),
+        (grouped, opened(), "d"),
     ]
     in_threads(*(lambda one=one: write(*one) for one in writers), compact)
     assert sum(one.made for one in done) > 0
@@ -546,23 +526,16 @@ def test_a_lake_is_verified_while_others_append_and_compact():
 # Failures
 
 
-@pytest.fixture
-def impatient(monkeypatch):
-    monkeypatch.setattr("eventlake.log.chain.publish.PATIENCE_SECONDS", 0.02)
-    monkeypatch.setattr("eventlake.backoff.FIRST_PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr("eventlake.log.store_batch.SEGMENT_TRIES", 1)
-
-
 @pytest.mark.parametrize("fault", ["before", "after"])
 def test_a_store_that_fails_at_any_call_of_a_compaction_leaves_a_sound_lake(
-    fault, impatient, small_tiers
+    fault,
 ):
     for number in itertools.count(step=scaled(1, 3)):
         inner, known = MemoryStorage(), []
-        appended(el.create(inner, "o"), "a", known, 5)
+        appended(limited(el.create(inner, "o"), fold_weight=40), "a", known, 5)
         before, versions = seen(el.open(inner)), len(el.open(inner).log())
         storage = FaultyStorage(inner)
-        lake = el.open(storage)
+        lake = limited(el.open(storage), fold_weight=40, **IMPATIENT)
         target = about(lake, 2)
         storage.forget(at_call(number, fault))
         try:
@@ -591,10 +564,14 @@ class CrashError(Exception):
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_process_that_dies_at_any_file_of_a_compaction_leaves_a_sound_lake(when, small_tiers):
+def test_a_process_that_dies_at_any_file_of_a_compaction_leaves_a_sound_lake(when):
+    def small(storage):
+        return limited(el.open(storage), fold_weight=40)
+
     for number in itertools.count(step=scaled(1, 3)):
         inner, known = MemoryStorage(), []
-        appended(el.create(inner, "o"), "a", known, 8)
+        el.create(inner, "o")
+        appended(small(inner), "a", known, 8)
         before = seen(el.open(inner))
         created = []
 
@@ -604,14 +581,14 @@ def test_a_process_that_dies_at_any_file_of_a_compaction_leaves_a_sound_lake(whe
                 raise CrashError
 
         try:
-            el.open(Hooked(inner, **{when: crash})).compact(target_bytes=about(el.open(inner), 3))
+            small(Hooked(inner, **{when: crash})).compact(target_bytes=about(el.open(inner), 3))
         except CrashError:
             died = True
         else:
             died = False
         assert seen(el.open(inner)) == before
         assert_sound(el.open(inner), known)
-        lake = el.open(inner)
+        lake = small(inner)
         lake.compact()
         appended(lake, "b", known, 1)
         assert placed(lake) == [(0, 24), (24, 27)]

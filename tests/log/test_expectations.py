@@ -7,16 +7,14 @@ import numpy as np
 import pytest
 
 import eventlake as el
-from eventlake.columns.intake import envelope
 from eventlake.columns.keys import keys
 from eventlake.core import layout
 from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputError
-from eventlake.log.chain import unfolded_keys
-from eventlake.log.maintaining import fold as folding
 from eventlake.log.maintaining.fold import fold
 from eventlake.storage import LocalStorage, MemoryStorage
 from tests.scope import scaled
 from tests.support.dataset_fixtures import Hooked
+from tests.support.limits import SMALL_TIERS, limited
 from tests.support.rivals import Rivalled
 
 
@@ -31,14 +29,6 @@ def event(name, subject=None, **more):
 @pytest.fixture(params=["memory", "local"])
 def lake(request, tmp_path):
     return el.create("memory://" if request.param == "memory" else tmp_path / "lake", "o")
-
-
-@pytest.fixture
-def small_tiers(monkeypatch):
-    """So little is folded into a tier, and tiers are merged so late, that a short history has several."""
-    for module in (unfolded_keys, folding):
-        monkeypatch.setattr(module, "FOLD_WEIGHT", 40)
-    monkeypatch.setattr(folding, "_CLASS", 3)
 
 
 class Probe:
@@ -353,7 +343,7 @@ def test_a_fold_and_a_compaction_between_check_and_commit_are_followed():
     assert lake.verify(deep=True).ok
 
 
-def race(storage, work, handles=2, threads_each=2):
+def race(storage, work, handles=2, threads_each=2, **limits):
     """Runs ``work(lake, number)`` in threads that share a few handles; raises what one of them raised."""
     errors, start = [], threading.Barrier(handles * threads_each)
 
@@ -364,7 +354,7 @@ def race(storage, work, handles=2, threads_each=2):
         except Exception as error:  # noqa: BLE001 - told to the thread that waits
             errors.append(error)
 
-    lakes = [el.open(storage) for _ in range(handles)]
+    lakes = [limited(el.open(storage), **limits) for _ in range(handles)]
     threads = [
         threading.Thread(target=run, args=(lakes[number % handles], number))
         for number in range(handles * threads_each)
@@ -383,7 +373,7 @@ def storage(request, tmp_path):
     return made
 
 
-def test_of_those_who_want_a_subject_for_themselves_exactly_one_gets_it(storage, small_tiers):
+def test_of_those_who_want_a_subject_for_themselves_exactly_one_gets_it(storage):
     rounds, won, lost = 30, [], []
     turns = [threading.Barrier(4) for _ in range(rounds)]
 
@@ -399,7 +389,7 @@ def test_of_those_who_want_a_subject_for_themselves_exactly_one_gets_it(storage,
             except ConflictError as error:
                 lost.append((turn, error.message))
 
-    race(storage, work)
+    race(storage, work, **SMALL_TIERS)
     winners = {turn: number for turn, number, _ in won}
     assert len(won) == len(winners) == rounds
     ids = el.open(storage).snapshot().scan().collect()["id"].to_list()
@@ -410,7 +400,7 @@ def test_of_those_who_want_a_subject_for_themselves_exactly_one_gets_it(storage,
     assert el.open(storage).verify(deep=True).ok
 
 
-def test_writers_who_expect_the_event_they_have_seen_make_one_chain(storage, small_tiers):
+def test_writers_who_expect_the_event_they_have_seen_make_one_chain(storage):
     el.open(storage).append([event("0", "/counter", data={"after": None})])
 
     def work(lake, number):
@@ -424,7 +414,7 @@ def test_writers_who_expect_the_event_they_have_seen_make_one_chain(storage, sma
                 except ConflictError:
                     continue
 
-    race(storage, work, threads_each=1)
+    race(storage, work, threads_each=1, **SMALL_TIERS)
     frame = (
         el.open(storage)
         .snapshot()
@@ -529,11 +519,16 @@ class Model:
         )
 
 
-def live(seed, commits, questions=2, meddle=lambda storage, dice, step: None):
-    """Many small commits and questions by two handles; every answer must be the model's. Gives the lake."""
+def live(seed, commits, questions=2, meddle=lambda storage, dice, step: None, batch_limits=None):
+    """Many small commits and questions by two handles, over small tiers; every answer must be the model's. Gives the lake."""
+
+    def opened():
+        return limited(el.open(storage), batch=batch_limits, **SMALL_TIERS)
+
     dice = random.Random(seed)
     storage = MemoryStorage()
-    lakes = [el.create(storage, "o"), el.open(storage)]
+    el.create(storage, "o")
+    lakes = [opened(), opened()]
     model = Model()
     rare = SUBJECTS[: 6 + seed]
     for step in range(commits):
@@ -556,21 +551,21 @@ def live(seed, commits, questions=2, meddle=lambda storage, dice, step: None):
         dice.choice(lakes).append(batch)
         model.events += [(one["id"], one.get("subject")) for one in batch]
         if dice.random() < 0.05:
-            lakes[dice.randrange(2)] = el.open(storage)
+            lakes[dice.randrange(2)] = opened()
         meddle(storage, dice, step)
     assert lakes[0].snapshot().scan(["id", "subject"]).collect().rows() == model.events
     return lakes[0]
 
 
 @pytest.mark.parametrize("seed", range(scaled(2, 1)))
-def test_expectations_over_many_tiers_are_those_of_a_list(seed, small_tiers):
+def test_expectations_over_many_tiers_are_those_of_a_list(seed):
     lake = live(seed, 210, questions=1)
     assert len(lake.log()) > 200
     assert len(lake._chain.head.commit.tiers) > 2
     assert lake.verify(deep=True).ok
 
 
-def test_expectations_are_those_of_a_list_where_key_files_are_lost(small_tiers):
+def test_expectations_are_those_of_a_list_where_key_files_are_lost():
     def lose(storage, dice, step):
         if step % 12 == 11:
             for item in list(storage.list("keys")):
@@ -584,7 +579,7 @@ def test_expectations_are_those_of_a_list_where_key_files_are_lost(small_tiers):
     }
 
 
-def test_expectations_are_those_of_a_list_where_segments_are_compacted_now_and_then(small_tiers):
+def test_expectations_are_those_of_a_list_where_segments_are_compacted_now_and_then():
     def compact(storage, dice, step):
         if step % 12 == 11:
             assert el.open(storage).compact(target_bytes=dice.choice([10_000, 100_000])).made
@@ -594,14 +589,13 @@ def test_expectations_are_those_of_a_list_where_segments_are_compacted_now_and_t
 
 
 def test_expectations_are_those_of_a_list_where_fingerprints_are_shared_by_many_subjects(
-    monkeypatch, small_tiers
+    monkeypatch,
 ):
     def coarse(texts):
         return real(texts) & np.uint64(0xF << 60)
 
     real = keys._hashed
-    monkeypatch.setattr(envelope, "FEW_ROWS", 0)
     monkeypatch.setattr(keys, "_hashed", coarse)
-    lake = live(11, 40)
+    lake = live(11, 40, batch_limits={"few_rows": 0})
     assert len(lake._chain.head.commit.tiers) > 1
     assert lake.verify(deep=True).ok

@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 
 import eventlake as el
-from eventlake.columns.parquet import segments
 from eventlake.core import layout
 from eventlake.errors import (
     CorruptionError,
@@ -24,12 +23,9 @@ from eventlake.errors import (
     InvalidInputError,
     StorageError,
 )
-from eventlake.log.appending import read_events
 from eventlake.log.appending.append import Terms
 from eventlake.log.appending.append import append as append_to_chain
 from eventlake.log.appending.read_events import checked_batch
-from eventlake.log.chain import unfolded_keys
-from eventlake.log.maintaining import fold as folding
 from eventlake.log.maintaining.compact import _merge
 from eventlake.log.maintaining.fold import fold
 from eventlake.log.store_batch import prepare
@@ -40,6 +36,7 @@ from eventlake.testing.invariants import assert_sound
 from tests.scope import scaled
 from tests.support.dataset_fixtures import POLARS_TOTALS, TOTALS, Hooked, make_lake, module
 from tests.support.events import rows_of
+from tests.support.limits import limited
 from tests.support.maintenance_fixtures import (
     NOW,
     about,
@@ -72,10 +69,8 @@ def storage(request, tmp_path):
     return MemoryStorage() if request.param == "memory" else LocalStorage(tmp_path / "lake")
 
 
-@pytest.fixture
-def small_tiers(monkeypatch):
-    for module_ in (unfolded_keys, folding):
-        monkeypatch.setattr(module_, "FOLD_WEIGHT", 40)
+def small_tiers(lake):
+    return limited(lake, fold_weight=40)
 
 
 @pytest.fixture
@@ -144,7 +139,7 @@ def listed(storage, *folders):
 
 def littered(storage):
     """A lake with garbage of every kind, what was acknowledged, and the garbage as path → reason."""
-    lake, known = el.create(storage, "o"), []
+    lake, known = small_tiers(el.create(storage, "o")), []
     appended(lake, "a", known, 12)
     replaced = listed(storage, "segments")
     assert lake.compact().made == 1
@@ -188,7 +183,7 @@ def littered(storage):
     return lake, known, litter | made
 
 
-def test_garbage_of_every_kind_is_deleted_and_nothing_that_is_needed(storage, small_tiers):
+def test_garbage_of_every_kind_is_deleted_and_nothing_that_is_needed(storage):
     lake, known, litter = littered(storage)
     before = seen(lake)
     assert {"segments", "keys", "manifests", "builds", "log"} <= {
@@ -230,7 +225,7 @@ def test_a_collection_says_what_it_would_do_and_then_what_it_did(storage):
     assert_sound(el.open(storage), known)
 
 
-def test_a_dry_run_publishes_and_deletes_nothing(storage, small_tiers):
+def test_a_dry_run_publishes_and_deletes_nothing(storage):
     lake, _, litter = littered(storage)
     before = files(storage)
     time.sleep(0.02)
@@ -239,7 +234,7 @@ def test_a_dry_run_publishes_and_deletes_nothing(storage, small_tiers):
     assert files(storage) == before
 
 
-def test_nothing_of_today_is_deleted_by_default(storage, small_tiers):
+def test_nothing_of_today_is_deleted_by_default(storage):
     lake, known, _ = littered(storage)
     before = files(storage)
     assert lake.gc(dry_run=False).files == ()
@@ -285,9 +280,7 @@ def test_a_damaged_commit_stops_a_collection_and_nothing_is_deleted(storage):
 
 
 @pytest.mark.parametrize("fault", ["before", "after"])
-def test_a_collection_that_fails_at_any_call_is_finished_by_the_next_one(fault, monkeypatch):
-    monkeypatch.setattr("eventlake.log.chain.publish.PATIENCE_SECONDS", 0.02)
-    monkeypatch.setattr("eventlake.backoff.FIRST_PAUSE_SECONDS", 0.001)
+def test_a_collection_that_fails_at_any_call_is_finished_by_the_next_one(fault):
     for number in itertools.count(step=scaled(1, 3)):
         inner, known = MemoryStorage(), []
         lake = el.create(inner, "o")
@@ -295,7 +288,7 @@ def test_a_collection_that_fails_at_any_call_is_finished_by_the_next_one(fault, 
         lake.compact()
         appended(lake, "b", known, 1)
         storage = FaultyStorage(inner)
-        handle = el.open(storage)
+        handle = limited(el.open(storage), patience_seconds=0.02, first_pause_seconds=0.001)
         storage.forget(at_call(number, fault))
         with contextlib.suppress(EventlakeError):
             handle.gc(older_than=NO_AGE, dry_run=False)
@@ -342,10 +335,10 @@ def test_the_age_counts_from_when_a_file_became_unneeded(tmp_path):
 
 
 def test_the_age_of_a_part_of_the_manifest_counts_from_when_newer_ones_took_its_place(
-    tmp_path, small_tiers
+    tmp_path,
 ):
     folder, now = tmp_path / "lake", time.time()
-    lake = el.create(folder, "o")
+    lake = small_tiers(el.create(folder, "o"))
     for number in range(4):
         lake.append([event(f"{number}")])
     parts = {
@@ -444,8 +437,8 @@ def test_a_build_that_finds_old_files_of_an_interrupted_one_does_not_lose_them_t
 # Nothing that is read changes
 
 
-def test_whatever_can_be_observed_is_the_same_after_a_collection(storage, clock, monkeypatch):
-    lake = varied(storage, clock, monkeypatch)
+def test_whatever_can_be_observed_is_the_same_after_a_collection(storage, clock):
+    lake = varied(storage, clock)
     before = observed(lake)
     assert lake.compact(target_bytes=about(lake, 1)).made > 1
     assert collected(storage).files
@@ -457,10 +450,8 @@ def test_whatever_can_be_observed_is_the_same_after_a_collection(storage, clock,
     assert lake.verify(deep=True).notes == ()
 
 
-def test_snapshots_taken_before_a_compaction_and_a_collection_read_what_they_did(
-    storage, clock, monkeypatch
-):
-    lake = varied(storage, clock, monkeypatch)
+def test_snapshots_taken_before_a_compaction_and_a_collection_read_what_they_did(storage, clock):
+    lake = varied(storage, clock)
     marks = range(lake.watermark + 1)
 
     def read(snapshot, how):
@@ -535,9 +526,7 @@ def append_many(lake, known):
 
 
 def append_pieces(lake, known):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segments, "MAX_ROWS", 2)
-        append(lake, known)
+    append(limited(lake, batch={"segment_rows": 2}), known)
     assert (
         len([entry for entry in lake.log() if entry.commit.kind == "append"][-1].commit.segments)
         == 2
@@ -591,9 +580,9 @@ WRITES = [
 WORK = [*WRITES, fold_now, compact, compact_in_runs]
 
 
-def ripe(storage):
+def ripe(storage, **limits):
     """A lake in which there is something to fold, to compact and to collect."""
-    lake, known = el.create(storage, "o"), []
+    lake, known = limited(el.create(storage, "o"), **limits), []
     appended(lake, "a", known, 3)
     lake.compact()
     appended(lake, "a2", known, 3)
@@ -698,13 +687,13 @@ def test_a_batch_that_is_stored_again_takes_no_file_of_an_earlier_try_over(rows)
 
 
 @pytest.mark.parametrize("work", WORK, ids=lambda one: one.__name__)
-def test_a_collection_at_any_call_of_anybody_at_work_does_no_harm(work, small_tiers, monkeypatch):
-    monkeypatch.setattr(unfolded_keys, "_MAX_INLINE", 5)
+def test_a_collection_at_any_call_of_anybody_at_work_does_no_harm(work):
+    limits = {"fold_weight": 40, "inline_keys": 5}
     for number in itertools.count(step=scaled(1, 3)):
         inner = MemoryStorage()
-        known = ripe(inner)
+        known = ripe(inner, **limits)
         storage = FaultyStorage(inner)
-        lake = el.open(storage)
+        lake = limited(el.open(storage), **limits)
 
         def collect(call, number=number, inner=inner):
             if call.number == number:
@@ -751,11 +740,11 @@ def read_log(lake):
     ids=lambda one: one.__name__,
 )
 def test_a_compaction_and_a_collection_at_any_call_of_a_reader_change_nothing_that_he_reads(
-    work, small_tiers
+    work,
 ):
     for number in itertools.count(step=scaled(1, 3)):
         inner = MemoryStorage()
-        ripe(inner)
+        ripe(inner, fold_weight=40)
         expected = work(el.open(inner))
         storage = FaultyStorage(inner)
         lake = el.open(storage)
@@ -831,10 +820,8 @@ def test_a_compaction_and_a_collection_at_any_call_are_not_taken_for_damage(work
 
 
 def test_a_large_file_whose_parts_were_collected_while_a_rival_took_its_ids_is_refused_for_that(
-    tmp_path, monkeypatch
+    tmp_path,
 ):
-    monkeypatch.setattr(segments, "MAX_ROWS", 10)
-    monkeypatch.setattr(read_events, "MAX_ROWS", 10)
     rows = range(25)
     table = pa.table({"id": [f"e{n}" for n in rows], "source": ["s"] * 25, "type": ["t"] * 25})
     pq.write_table(table, tmp_path / "large.parquet")
@@ -845,7 +832,7 @@ def test_a_large_file_whose_parts_were_collected_while_a_rival_took_its_ids_is_r
         other.append([event("e7")])
         other.gc(older_than=NO_AGE, dry_run=False)
 
-    ours = meddled(storage, "log/", rival)
+    ours = limited(meddled(storage, "log/", rival), batch={"segment_rows": 10})
     with pytest.raises(InvalidEventsError, match="in the lake already") as caught:
         ours.append(tmp_path / "large.parquet")
     assert [problem.row for problem in caught.value.problems] == [7]

@@ -5,10 +5,10 @@ import pytest
 
 import eventlake as el
 from eventlake.columns.intake import envelope
-from eventlake.columns.parquet import segments
 from eventlake.core.documents.segment import Segment
 from eventlake.errors import InvalidEventsError
 from eventlake.storage import MemoryStorage
+from tests.support.limits import limited
 
 pytestmark = pytest.mark.every_case
 
@@ -18,9 +18,8 @@ def event(name, **more):
 
 
 def test_a_fingerprint_met_again_is_only_a_suspicion(monkeypatch):
-    monkeypatch.setattr(envelope, "FEW_ROWS", 0)
     monkeypatch.setattr(envelope, "event_keys", lambda events: np.zeros(len(events), np.uint64))
-    lake = el.create("memory://", "o")
+    lake = limited(el.create("memory://", "o"), batch={"few_rows": 0})
     for name in "abc":
         lake.append([event(name), event(name, source="other")])
     with pytest.raises(InvalidEventsError) as caught:
@@ -54,9 +53,8 @@ def test_source_and_id_are_not_run_together():
     assert lake.append([event("abc", source="x"), event("b", source="ac")]).stop == 5
 
 
-def test_ids_in_several_segments_of_one_commit_are_known(monkeypatch):
-    monkeypatch.setattr(segments, "MAX_ROWS", 2)
-    lake = el.create("memory://", "o")
+def test_ids_in_several_segments_of_one_commit_are_known():
+    lake = limited(el.create("memory://", "o"), batch={"segment_rows": 2})
     lake.append([event(str(n)) for n in range(5)])
     with pytest.raises(InvalidEventsError) as caught:
         lake.append([event("new"), event("4"), event("1")])
@@ -64,9 +62,8 @@ def test_ids_in_several_segments_of_one_commit_are_known(monkeypatch):
     assert {n for n in range(5) if f"at sequence {n}" in str(caught.value)} == {1, 4}
 
 
-def test_a_segment_without_a_dated_event_states_no_bounds_of_time(monkeypatch):
-    monkeypatch.setattr(segments, "MAX_ROWS", 2)
-    lake = el.create("memory://", "o")
+def test_a_segment_without_a_dated_event_states_no_bounds_of_time():
+    lake = limited(el.create("memory://", "o"), batch={"segment_rows": 2})
     lake.append([event("a"), event("b"), event("c", time="2026-01-31T12:00:00Z")])
     first, second = lake.log()[0].commit.segments
     assert isinstance(first, Segment)

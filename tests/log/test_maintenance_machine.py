@@ -12,12 +12,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 import eventlake as el
 from eventlake.core import layout
 from eventlake.errors import InvalidEventsError
-from eventlake.log.chain import unfolded_keys
-from eventlake.log.maintaining import fold as folding
 from eventlake.storage import MemoryStorage
 from tests.scope import examples, scaled
 from tests.support import naive
 from tests.support.events import moment, rows_of
+from tests.support.limits import limited
 
 WHO = st.integers(0, 1)
 
@@ -57,14 +56,14 @@ class MaintenanceMachine(RuleBasedStateMachine):
 
     FOLD_WEIGHT = 40
 
+    def opened(self):
+        return limited(el.open(self.storage), fold_weight=self.FOLD_WEIGHT, tier_ratio=3)
+
     @initialize(commits=st.integers(0, 24))
     def create(self, commits):
-        self.patch = pytest.MonkeyPatch()
-        for module in (unfolded_keys, folding):
-            self.patch.setattr(module, "FOLD_WEIGHT", self.FOLD_WEIGHT)
-        self.patch.setattr(folding, "_CLASS", 3)
         self.storage = Mortal()
-        self.lakes = [el.create(self.storage, "o"), el.open(self.storage)]
+        el.create(self.storage, "o")
+        self.lakes = [self.opened(), self.opened()]
         self.history, self.kept, self.number = [], [], 0
         self.checkpoints = [(0, naive.root([]))]
         for number in range(commits):
@@ -172,7 +171,7 @@ class MaintenanceMachine(RuleBasedStateMachine):
 
     @rule(who=WHO)
     def reopen(self, who):
-        self.lakes[who] = el.open(self.storage)
+        self.lakes[who] = self.opened()
 
     @rule(who=WHO, number=st.sampled_from([2, 3, 5, 10**6]))
     def compact(self, who, number):
@@ -223,7 +222,7 @@ class MaintenanceMachine(RuleBasedStateMachine):
         except CrashError:
             survived = False
         self.storage.countdown = None
-        self.lakes[who] = el.open(self.storage)
+        self.lakes[who] = self.opened()
         found = self.lakes[who].watermark - len(self.history)
         assert found == rows * (what == "append") if survived else found in {0, len(batch)}
         if found:
@@ -254,15 +253,12 @@ class MaintenanceMachine(RuleBasedStateMachine):
     def teardown(self):
         if not hasattr(self, "lakes"):
             return
-        try:
-            lake = el.open(self.storage)
-            assert lake.verify(deep=True).ok
-            self.delete(0)
-            report = lake.verify(deep=True)
-            assert (report.problems, report.notes) == ((), ())
-            self.read_what_was_kept()
-        finally:
-            self.patch.undo()
+        lake = self.opened()
+        assert lake.verify(deep=True).ok
+        self.delete(0)
+        report = lake.verify(deep=True)
+        assert (report.problems, report.notes) == ((), ())
+        self.read_what_was_kept()
 
 
 class OneTierMachine(MaintenanceMachine):

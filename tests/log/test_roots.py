@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eventlake as el
-from eventlake.columns.parquet import segments
 from eventlake.testing.strategies import stored_event, stored_events
 from tests.scope import examples
 from tests.support import naive
 from tests.support.events import FORMATS, as_arrow, cut
+from tests.support.limits import limited
 
 CUTS = st.lists(st.integers(0, 100), max_size=3)
 
@@ -78,10 +78,8 @@ def test_one_flipped_bit_of_one_attribute_changes_the_root(history, name, data):
 @settings(max_examples=examples(25))
 @given(stored_events(min_size=2), st.integers(1, 4))
 def test_a_batch_of_several_segments_has_the_root_of_one(history, rows):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segments, "MAX_ROWS", rows)
-        lake = el.create("memory://", "o")
-        receipt = lake.append(as_arrow(history))
+    lake = limited(el.create("memory://", "o"), batch={"segment_rows": rows})
+    receipt = lake.append(as_arrow(history))
     assert [segment.rows for segment in lake.log()[0].commit.segments[:-1]] == [rows] * (
         (len(history) - 1) // rows
     )

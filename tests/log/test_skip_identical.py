@@ -13,10 +13,10 @@ from eventlake.columns.intake import envelope
 from eventlake.columns.keys import keys
 from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputError
 from eventlake.history.verifying import seen_events
-from eventlake.log.chain import rebuild_keys, unfolded_keys
-from eventlake.log.maintaining import fold as folding
+from eventlake.log.chain import rebuild_keys
 from eventlake.storage import LocalStorage, MemoryStorage
 from tests.support import naive
+from tests.support.limits import SMALL_TIERS, limited
 from tests.support.maintenance_fixtures import in_threads
 from tests.support.rivals import Rivalled
 
@@ -484,7 +484,6 @@ def test_large_batches_whose_keys_stand_in_files_of_their_own(lake):
 def coarse_events(monkeypatch):
     """16 fingerprints for all events: nearly every key is met, and stored ids must decide."""
     real = keys.event_keys
-    monkeypatch.setattr(envelope, "FEW_ROWS", 0)
     for module in (keys, envelope, rebuild_keys, seen_events):
         monkeypatch.setattr(
             module, "event_keys", lambda events: real(events) & np.uint64(0xF << 60)
@@ -500,14 +499,15 @@ def coarse_cells(monkeypatch):
     "harder", [None, coarse_events, coarse_cells], ids=["plain", "shared fingerprints", "few cells"]
 )
 def test_any_mixture_over_many_tiers_is_that_of_a_dict(monkeypatch, harder):
-    for module in (unfolded_keys, folding):
-        monkeypatch.setattr(module, "FOLD_WEIGHT", 40)
-    monkeypatch.setattr(folding, "_CLASS", 3)
+    def opened():
+        few = {"few_rows": 0} if harder is coarse_events else None
+        return limited(el.open(storage), batch=few, **SMALL_TIERS)
+
     if harder:
         harder(monkeypatch)
     dice = random.Random(3)
-    lakes = [el.create(storage := MemoryStorage(), "o")]
-    lakes.append(el.open(storage))
+    el.create(storage := MemoryStorage(), "o")
+    lakes = [opened(), opened()]
     stored, order = {}, []
     for step in range(60 if harder is coarse_events else 110):
         given = [
@@ -538,7 +538,7 @@ def test_any_mixture_over_many_tiers_is_that_of_a_dict(monkeypatch, harder):
             order += new
             stored |= {one["id"]: one for one in new}
         if dice.random() < 0.05:
-            lakes[dice.randrange(2)] = el.open(storage)
+            lakes[dice.randrange(2)] = opened()
         if dice.random() < 0.03:
             lakes[0].compact(target_bytes=20_000)
     assert lakes[0].snapshot().scan(["id", "data"]).collect().rows() == [

@@ -17,6 +17,7 @@ from eventlake.errors import (
     SchemaMismatchError,
 )
 from eventlake.storage import MemoryStorage
+from tests.support.limits import limited
 
 MONEY = {"type": "number", "multipleOf": 0.01}
 PAYMENT = {
@@ -100,10 +101,8 @@ def test_every_way_to_append_asks_the_schema(lake, tmp_path):
     assert lake.watermark == 2
 
 
-def test_a_large_file_is_checked_part_by_part(tmp_path, monkeypatch):
-    monkeypatch.setattr("eventlake.columns.parquet.segments.MAX_ROWS", 10)
-    monkeypatch.setattr("eventlake.log.appending.read_events.MAX_ROWS", 10)
-    lake = el.create(tmp_path / "lake", "o")
+def test_a_large_file_is_checked_part_by_part(tmp_path):
+    lake = limited(el.create(tmp_path / "lake", "o"), batch={"segment_rows": 10})
     lake.register("pay", PAYMENT)
     rows = [event(n, f'{{"amount":{n}}}') for n in range(35)]
     rows[27]["data"] = '{"amount":null}'

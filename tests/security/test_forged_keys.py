@@ -13,9 +13,9 @@ from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.datasets.verifying.verify import verify_lake
 from eventlake.errors import ConflictError, EventlakeError, InvalidEventsError
 from eventlake.log.chain import check_derived
-from eventlake.log.maintaining import fold
 from eventlake.storage import LocalStorage, port
 from tests.support.forging_on_disk import commits_of, forge_commit, head_of, payment
+from tests.support.limits import limited
 
 OTHER = np.uint64(0x00F0 << 48)
 """Changes every fingerprint."""
@@ -31,15 +31,25 @@ def batches_of(where):
 
 
 @pytest.fixture(params=["a tier", "a large commit", "the commits themselves"])
-def where(request, monkeypatch):
-    if request.param == "a tier":
-        monkeypatch.setattr(fold, "FOLD_WEIGHT", 100)
+def where(request):
     return request.param
 
 
 @pytest.fixture
-def root(tmp_path, where):
-    lake = el.create(tmp_path / "lake", origin="bank.example/loans")
+def opened(where):
+    """Opens the lake; with small tiers, if the keys are in a tier."""
+
+    def open_lake(root, **options):
+        lake = el.open(root, **options)
+        return limited(lake, fold_weight=100) if where == "a tier" else lake
+
+    return open_lake
+
+
+@pytest.fixture
+def root(tmp_path, where, opened):
+    el.create(tmp_path / "lake", origin="bank.example/loans")
+    lake = opened(tmp_path / "lake")
     for position, numbers in enumerate(batches_of(where)):
         lake.append(
             [payment(number) for number in numbers], producer="core-bank", position=position
@@ -112,72 +122,73 @@ DECISIONS = {
 
 @pytest.mark.parametrize("decision", DECISIONS)
 @pytest.mark.parametrize("whose", ["a stranger's", "one's own"])
-def test_keys_that_a_head_names_falsely_fool_no_append(root, stranger, whose, decision):
+def test_keys_that_a_head_names_falsely_fool_no_append(root, stranger, whose, decision, opened):
     forge_named(root)
     if whose == "a stranger's":
         stranger()
-    before = el.open(root).watermark
+    before = opened(root).watermark
     with pytest.raises(EventlakeError, match="keys"):
-        DECISIONS[decision][0](el.open(root))
-    assert el.open(root).watermark == before
+        DECISIONS[decision][0](opened(root))
+    assert opened(root).watermark == before
 
 
 @pytest.mark.parametrize("decision", DECISIONS)
 @pytest.mark.parametrize("whose", ["a stranger's", "one's own"])
-def test_key_files_that_were_rewritten_in_place_fool_no_append(root, stranger, whose, decision):
+def test_key_files_that_were_rewritten_in_place_fool_no_append(
+    root, stranger, whose, decision, opened
+):
     forge_in_place(root)
     append, refusal = DECISIONS[decision]
     if whose == "a stranger's":
         stranger()
         refusal = EventlakeError
-    before = el.open(root).watermark
+    before = opened(root).watermark
     with pytest.raises(refusal):
-        append(el.open(root))
-    assert el.open(root).watermark == before
+        append(opened(root))
+    assert opened(root).watermark == before
 
 
 @pytest.mark.parametrize("whose", ["a stranger's", "one's own"])
-def test_an_identical_event_is_still_skipped(root, stranger, whose):
+def test_an_identical_event_is_still_skipped(root, stranger, whose, opened):
     if whose == "a stranger's":
         stranger()
-    receipt = el.open(root).append([payment(3), payment(9000)], duplicates="skip_identical")
+    receipt = opened(root).append([payment(3), payment(9000)], duplicates="skip_identical")
     assert (receipt.skipped, receipt.stop - receipt.start) == (1, 1)
 
 
-def test_keys_that_others_stored_soundly_are_checked_once(root, stranger, monkeypatch):
+def test_keys_that_others_stored_soundly_are_checked_once(root, stranger, monkeypatch, opened):
     stranger()
     with pytest.raises(InvalidEventsError):
-        el.open(root).append([payment(3)])
+        opened(root).append([payment(3)])
     monkeypatch.setattr(check_derived, "rebuild_keys", lambda *_: pytest.fail("made again"))
     with pytest.raises(InvalidEventsError):
-        el.open(root).append([payment(3)])
-    el.open(root).append([payment(9001)])
+        opened(root).append([payment(3)])
+    opened(root).append([payment(9001)])
     with pytest.raises(InvalidEventsError):
-        el.open(root).append([payment(9001)])
+        opened(root).append([payment(9001)])
 
 
-def test_ones_own_keys_are_not_made_again(root, monkeypatch):
+def test_ones_own_keys_are_not_made_again(root, monkeypatch, opened):
     monkeypatch.setattr(check_derived, "rebuild_keys", lambda *_: pytest.fail("made again"))
-    el.open(root).append([payment(9001)])
+    opened(root).append([payment(9001)])
     with pytest.raises(InvalidEventsError):
-        el.open(root).append([payment(9001)])
+        opened(root).append([payment(9001)])
 
 
-def test_with_trust_in_the_lake_the_keys_that_its_head_names_are_believed(root, stranger):
+def test_with_trust_in_the_lake_the_keys_that_its_head_names_are_believed(root, stranger, opened):
     forge_named(root)
     stranger()
-    assert el.open(root, trust="lake").append([payment(3)]).stop == el.open(root).watermark
+    assert opened(root, trust="lake").append([payment(3)]).stop == opened(root).watermark
 
 
-def test_a_deep_verification_makes_keys_again(root):
-    assert el.open(root).verify(deep=True).ok
+def test_a_deep_verification_makes_keys_again(root, opened):
+    assert opened(root).verify(deep=True).ok
     forge_named(root)
-    report = el.open(root).verify(deep=True)
+    report = opened(root).verify(deep=True)
     assert any("its keys do not match the events" in problem.message for problem in report.problems)
 
 
 def test_commits_of_two_users_in_turn_are_each_checked_by_the_other(tmp_path, monkeypatch):
-    monkeypatch.setattr(fold, "FOLD_WEIGHT", 200)
     users = [tmp_path / name for name in ("she", "he")]
     for folder in users:
         folder.mkdir(mode=0o700)
@@ -185,7 +196,7 @@ def test_commits_of_two_users_in_turn_are_each_checked_by_the_other(tmp_path, mo
     el.create(tmp_path / "lake", origin="bank.example/loans")
     for number in range(40):
         monkeypatch.setenv("EVENTLAKE_CACHE", str(users[number % 2]))
-        lake = el.open(tmp_path / "lake")
+        lake = limited(el.open(tmp_path / "lake"), fold_weight=200)
         lake.append([payment(number)])
         with pytest.raises(InvalidEventsError):
             lake.append([payment(number // 2)])
@@ -196,13 +207,10 @@ def test_commits_of_two_users_in_turn_are_each_checked_by_the_other(tmp_path, mo
     assert lake.verify(deep=True).ok
 
 
-def test_rows_of_a_tier_that_do_not_say_what_the_log_says_are_refused(
-    tmp_path, monkeypatch, stranger
-):
+def test_rows_of_a_tier_that_do_not_say_what_the_log_says_are_refused(tmp_path, stranger):
     """The rows claim that an event was recorded at another instant, and the head names them by their hash."""
-    monkeypatch.setattr(fold, "FOLD_WEIGHT", 100)
     root = tmp_path / "lake"
-    lake = el.create(root, origin="bank.example/loans")
+    lake = limited(el.create(root, origin="bank.example/loans"), fold_weight=100)
     for number in range(20):
         lake.append([payment(number)])
     version, document = head_of(root)
@@ -229,7 +237,9 @@ def blamed(root):
     return {finding.path for finding in verify_lake(LocalStorage(root), deep=True).problems}
 
 
-def test_keys_that_any_commit_carries_falsely_are_found_though_the_head_carries_others(root, where):
+def test_keys_that_any_commit_carries_falsely_are_found_though_the_head_carries_others(
+    root, where, opened
+):
     """An earlier commit carries other keys; the commits after it carry the right ones."""
     version = 1 if where == "a large commit" else 3
 
@@ -238,7 +248,7 @@ def test_keys_that_any_commit_carries_falsely_are_found_though_the_head_carries_
             file.update(forged(root, file))
         document["recent"].update(ids="", heads="")
 
-    lake = el.open(root)
+    lake = opened(root)
     lake.append([payment(9000)])
     lake.append([payment(9001)])
     assert lake.verify(deep=True).ok
@@ -246,9 +256,8 @@ def test_keys_that_any_commit_carries_falsely_are_found_though_the_head_carries_
     assert f"log/{version:020}.json" in blamed(root)
 
 
-def test_a_key_file_of_a_tier_that_the_head_names_no_more_is_compared(tmp_path, monkeypatch):
-    monkeypatch.setattr(fold, "FOLD_WEIGHT", 100)
-    lake = el.create(tmp_path / "lake", origin="bank.example/loans")
+def test_a_key_file_of_a_tier_that_the_head_names_no_more_is_compared(tmp_path):
+    lake = limited(el.create(tmp_path / "lake", origin="bank.example/loans"), fold_weight=100)
     for start in range(0, 200, 5):
         lake.append([payment(number) for number in range(start, start + 5)])
     root = tmp_path / "lake"
@@ -269,11 +278,8 @@ def test_a_key_file_of_a_tier_that_the_head_names_no_more_is_compared(tmp_path, 
 
 
 @pytest.mark.parametrize("step", [1, 2])
-def test_a_tier_whose_keys_leave_out_its_first_commits_is_refused(
-    tmp_path, monkeypatch, step, stranger
-):
-    monkeypatch.setattr(fold, "FOLD_WEIGHT", 100)
-    lake = el.create(tmp_path / "lake", origin="bank.example/loans")
+def test_a_tier_whose_keys_leave_out_its_first_commits_is_refused(tmp_path, step, stranger):
+    lake = limited(el.create(tmp_path / "lake", origin="bank.example/loans"), fold_weight=100)
     for start in range(0, 60, 5):
         lake.append([payment(number) for number in range(start, start + 5)])
     root = tmp_path / "lake"
@@ -288,9 +294,8 @@ def test_a_tier_whose_keys_leave_out_its_first_commits_is_refused(
 def test_rows_that_the_head_names_no_more_are_not_read_if_they_are_longer_than_was_recorded(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(fold, "FOLD_WEIGHT", 100)
     root = tmp_path / "lake"
-    lake = el.create(root, origin="bank.example/loans")
+    lake = limited(el.create(root, origin="bank.example/loans"), fold_weight=100)
     for start in range(0, 200, 5):
         lake.append([payment(number) for number in range(start, start + 5)])
     now = {tier["rows"]["sha256"] for tier in head_of(root)[1]["tiers"]}

@@ -5,9 +5,9 @@ import threading
 import uuid
 
 import eventlake as el
-from eventlake.columns.parquet import segments
 from tests.support.dataset_fixtures import Hooked
 from tests.support.events import moment, rows_of
+from tests.support.limits import limited
 
 NOW = 1_767_225_600_000_000
 HOUR = 3_600_000_000
@@ -39,7 +39,7 @@ def grouped(lake, name, known, rounds):
             known.extend((future.result(), names) for future, names in futures)
 
 
-def varied(storage, clock, monkeypatch):
+def varied(storage, clock):
     """A lake whose segments have other columns each, with and without clocks of their own; one is large."""
     lake = el.create(storage, "o")
     copied = [
@@ -60,9 +60,8 @@ def varied(storage, clock, monkeypatch):
     lake.append([event("large", data={"noise": random.Random(1).randbytes(9_000).hex()})])
     lake.append([event(f"again {n}", recorded_at=moment(NOW + HOUR + n * 7)) for n in range(2)])
     clock[0] += HOUR
-    with monkeypatch.context() as patch:
-        patch.setattr(segments, "MAX_ROWS", 2)
-        lake.append([event(f"cut {n}", subject="/cut") for n in range(3)])
+    small_segments = limited(lake, batch={"segment_rows": 2})
+    small_segments.append([event(f"cut {n}", subject="/cut") for n in range(3)])
     lake.append(
         [
             event(

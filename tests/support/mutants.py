@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from unittest import mock
 
 import eventlake as el
 from eventlake.columns.keys import key_files
@@ -38,6 +37,7 @@ from eventlake.schemas.catalogue import Catalogue
 from eventlake.storage import MemoryStorage
 from tests.support import forging
 from tests.support.forging import QUERY, TYPE, payments, put
+from tests.support.limits import limited
 from tests.support.parquet_mutants import parquet_mutant
 
 SECONDS = 20.0
@@ -216,50 +216,47 @@ def torn(dice, data):
 @cache
 def rich_files():
     """A lake with every kind of file."""
-    with mock.patch("eventlake.log.maintaining.fold.FOLD_WEIGHT", 200):
-        lake = el.create(storage := MemoryStorage(), "adv.example/rich")
-        lake.register(TYPE, forging.SCHEMA)
-        for number in range(8):
-            lake.append(
-                payments(range(number * 4, number * 4 + 4)), producer="bank", position=number
-            )
-        lake.append(payments(range(100, 700)))
-        lake.compact()
-        lake.append(
-            [
-                {
-                    "id": "x",
-                    "source": "core",
-                    "type": "other.thing",
-                    "subject": "/x/1",
-                    "data": {"é": [1, {"a": None}]},
-                }
-            ]
-        )
-        lake.register(TYPE, V2, upcast=UPCAST)
-        lake.append(
-            [
-                {
-                    "id": "c",
-                    "source": "core",
-                    "type": TYPE,
-                    "subject": "/loan/1",
-                    "data": {"cents": 7, "how": "card"},
-                }
-            ]
-        )
-        lake.snapshot().table(TYPE).collect()
-        built = lake.build(el.Projection.sql("paid", QUERY, key=["subject"]))
-        spine = el.spine.on(TYPE, where=el.field("cents") > 100).label(
-            "more", el.exists(TYPE), horizon="5d"
-        )
-        risk = el.FeatureSet(
-            "risk",
-            features=[el.count(TYPE, window="30d"), (el.sum(TYPE, "cents") / 2).name("half")],
-            known="watermark",
-        )
-        lake.build(risk, spine=spine)
-        lake.tag(built.manifest_hash, "model-1")
+    lake = limited(el.create(storage := MemoryStorage(), "adv.example/rich"), fold_weight=200)
+    lake.register(TYPE, forging.SCHEMA)
+    for number in range(8):
+        lake.append(payments(range(number * 4, number * 4 + 4)), producer="bank", position=number)
+    lake.append(payments(range(100, 700)))
+    lake.compact()
+    lake.append(
+        [
+            {
+                "id": "x",
+                "source": "core",
+                "type": "other.thing",
+                "subject": "/x/1",
+                "data": {"é": [1, {"a": None}]},
+            }
+        ]
+    )
+    lake.register(TYPE, V2, upcast=UPCAST)
+    lake.append(
+        [
+            {
+                "id": "c",
+                "source": "core",
+                "type": TYPE,
+                "subject": "/loan/1",
+                "data": {"cents": 7, "how": "card"},
+            }
+        ]
+    )
+    lake.snapshot().table(TYPE).collect()
+    built = lake.build(el.Projection.sql("paid", QUERY, key=["subject"]))
+    spine = el.spine.on(TYPE, where=el.field("cents") > 100).label(
+        "more", el.exists(TYPE), horizon="5d"
+    )
+    risk = el.FeatureSet(
+        "risk",
+        features=[el.count(TYPE, window="30d"), (el.sum(TYPE, "cents") / 2).name("half")],
+        known="watermark",
+    )
+    lake.build(risk, spine=spine)
+    lake.tag(built.manifest_hash, "model-1")
     assert lake._chain.head.commit.tiers
     return {item.path: storage.read(item.path) for item in storage.list("")}
 

@@ -39,13 +39,12 @@ class Encoded:
 
 
 class Encoding:
-    """The segments of a table of events; each but the last has ``MAX_ROWS`` rows."""
+    """The segments of a table of events; each but the last has ``segment_rows`` rows."""
 
-    def __init__(self, events: pl.DataFrame | FewRows, stored: pa.Table) -> None:
-        starts = range(0, stored.num_rows, segments.MAX_ROWS)
+    def __init__(self, events: pl.DataFrame | FewRows, stored: pa.Table, segment_rows: int) -> None:
         self._parts = [
-            (events.slice(start, segments.MAX_ROWS), stored.slice(start, segments.MAX_ROWS))
-            for start in starts
+            (events.slice(start, segment_rows), stored.slice(start, segment_rows))
+            for start in range(0, stored.num_rows, segment_rows)
         ]
         self._started = (
             [_start(*part) for part in self._parts] if stored.num_rows > _FEW_ROWS else []

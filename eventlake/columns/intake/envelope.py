@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eventlake.columns.dictionaries import decoded
+from eventlake.columns.intake.batch_limits import BATCH_LIMITS, BatchLimits
 from eventlake.columns.intake.encode_batch import Encoding
-from eventlake.columns.intake.few_rows import FEW_ROWS, FewRows
+from eventlake.columns.intake.few_rows import FewRows
 from eventlake.columns.intake.payload_text import is_nested, payload_texts, without_json
 from eventlake.columns.intake.problems import Problem
 from eventlake.columns.keys.keys import Keys, event_keys, subject_keys
@@ -36,12 +37,14 @@ class Batch:
         recorded_at: timestamp[us, UTC] if the batch is a copied history, else None.
         sequence: int64 if the batch expects certain sequences, else None.
         numbers: Row numbers in the given batch if rows were left out since, else None.
+        limits: How the batch is encoded.
     """
 
     table: pa.Table
     recorded_at: pa.Array | None = None
     sequence: pa.Array | None = None
     numbers: npt.NDArray[np.int64] | None = None
+    limits: BatchLimits = BATCH_LIMITS
 
     @cached_property
     def frame(self) -> pl.DataFrame:
@@ -62,7 +65,7 @@ class Batch:
     @cached_property
     def few(self) -> FewRows | None:
         """The events as plain values, converted once; None if there are many."""
-        return FewRows.of(self.table) if 0 < self.rows <= FEW_ROWS else None
+        return FewRows.of(self.table) if 0 < self.rows <= self.limits.few_rows else None
 
     @cached_property
     def _keys_of_few(self) -> tuple[Keys, Keys] | None:
@@ -86,7 +89,7 @@ class Batch:
     @cached_property
     def encoding(self) -> Encoding:
         """The batch's segments; encoding starts with the first access."""
-        return Encoding(self.few or self.frame, self.stored_columns())
+        return Encoding(self.few or self.frame, self.stored_columns(), self.limits.segment_rows)
 
     def stored_columns(self) -> pa.Table:
         """The columns to store: attributes that are not null in every row, and ``recorded_at``."""
@@ -117,10 +120,10 @@ class Batch:
         numbers = np.arange(self.rows) if self.numbers is None else self.numbers
         kept = np.delete(np.arange(self.rows), rows)
         recorded_at = None if self.recorded_at is None else self.recorded_at.take(pa.array(kept))
-        return Batch(chosen(self.table, kept), recorded_at, None, numbers[kept])
+        return Batch(chosen(self.table, kept), recorded_at, None, numbers[kept], self.limits)
 
 
-def to_batch(table: pa.Table) -> tuple[Batch, list[Problem]]:
+def to_batch(table: pa.Table, limits: BatchLimits = BATCH_LIMITS) -> tuple[Batch, list[Problem]]:
     """Convert a table to the event schema.
 
     CloudEvents spellings are renamed, types are cast without loss, and missing attributes are added
@@ -160,6 +163,7 @@ def to_batch(table: pa.Table) -> tuple[Batch, list[Problem]]:
         pa.Table.from_arrays(arrays, schema=SCHEMA),
         columns.get("recorded_at"),
         columns.get("sequence"),
+        limits=limits,
     ), problems
 
 

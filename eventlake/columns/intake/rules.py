@@ -258,7 +258,7 @@ def canonical_extensions(batch: Batch) -> tuple[Batch, list[Problem]]:
     ]
     index = batch.table.schema.get_field_index("extensions")
     table = batch.table.set_column(index, "extensions", pa.array(values, pa.string()))
-    return Batch(table, batch.recorded_at, batch.sequence), problems
+    return Batch(table, batch.recorded_at, batch.sequence, limits=batch.limits), problems
 
 
 def _canonical_object(row: int, text: str, problems: list[Problem]) -> str | None:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eventlake.columns.parquet import footers, segments
+from eventlake.columns.parquet import footers
 from eventlake.columns.parquet.text_size import text_bytes_in
+
+_BATCH_ROWS = 1_000_000
 
 
 def read_parquet(path: str) -> pa.Table:
@@ -90,36 +92,36 @@ def _in_microseconds(fine: pa.Table, coarse: pa.Table, start: int = 0) -> pa.Tab
     return fine
 
 
-def parquet_parts(path: str) -> Iterator[pa.Table]:
-    """Read a Parquet file of events in tables of ``MAX_ROWS`` rows.
+def parquet_parts(path: str, rows: int) -> Iterator[pa.Table]:
+    """Read a Parquet file of events in tables of ``rows`` rows.
 
     Raises:
         pa.ArrowException: Not a Parquet file.
     """
     waiting: list[pa.RecordBatch] = []
-    for batch in _batches(path):
+    for batch in _batches(path, rows=rows):
         waiting.append(batch)
-        while sum(one.num_rows for one in waiting) >= segments.MAX_ROWS:
+        while sum(one.num_rows for one in waiting) >= rows:
             table = pa.Table.from_batches(waiting)
-            waiting = table.slice(segments.MAX_ROWS).to_batches()
-            yield table.slice(0, segments.MAX_ROWS)
+            waiting = table.slice(rows).to_batches()
+            yield table.slice(0, rows)
     if waiting:
         yield pa.Table.from_batches(waiting)
 
 
-def _batches(path: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+def _batches(
+    path: str, columns: list[str] | None = None, rows: int = _BATCH_ROWS
+) -> Iterator[pa.RecordBatch]:
     """The record batches of a file with INT96 instants in microseconds."""
     # With ``pre_buffer`` Arrow keeps every row group that it has read, so memory would grow to the
     # size of the file.
-    fine = pq.ParquetFile(path, pre_buffer=False).iter_batches(
-        batch_size=segments.MAX_ROWS, columns=columns
-    )
+    fine = pq.ParquetFile(path, pre_buffer=False).iter_batches(batch_size=rows, columns=columns)
     legacy = int96_columns(path)
     if not legacy:
         yield from fine
         return
     file = pq.ParquetFile(path, pre_buffer=False, coerce_int96_timestamp_unit="us")
-    coarse = file.iter_batches(batch_size=segments.MAX_ROWS, columns=legacy)
+    coarse = file.iter_batches(batch_size=rows, columns=legacy)
     start = 0
     for whole, cut in zip(fine, coarse, strict=True):
         yield from _in_microseconds(

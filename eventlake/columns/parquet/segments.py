@@ -18,7 +18,6 @@ from eventlake.errors import CorruptionError
 
 # The size of DuckDB's own row groups, which its threads read in parallel.
 ROW_GROUP_ROWS = 122_880
-MAX_ROWS = 1_000_000
 """Maximum rows of a segment; a larger batch becomes several segments of one commit."""
 
 _STORED = {**TYPES, "recorded_at": INSTANT, "sequence": pa.int64()}

@@ -118,7 +118,8 @@ def append_parts(
             return nothing(chain, None)
         _earlier_or_sound(chain, load, now, terms, load.next_version)
         # No position: a batch in parts cannot be compared with a delivery event by event.
-        receipt = _commit(chain, load, load.prepared(), now, terms)
+        prepared = load.prepared(chain.limits.inline_keys)
+        receipt = _commit(chain, load, prepared, now, terms)
         if receipt is not None:
             return receipt
 
@@ -154,7 +155,7 @@ def _commit(
                 data = commit.encode()
                 # In the ledger before it is published: a reader must find both.
                 vouch(chain, commit, data)
-                if publish(chain.storage, commit, data):
+                if publish(chain, commit, data):
                     return receipt_of(chain.published(commit, data))
         # Outside the turn: other writers commit while this batch's hashes are computed.
         prepared.make_quick()

@@ -9,7 +9,7 @@ from eventlake.log.appending.duplicates import drop_repeats
 from eventlake.log.appending.read_events import checked_batch, parts_of
 from eventlake.log.appending.receipt import Receipt
 from eventlake.log.chain.chain import Chain
-from eventlake.log.chain.open_or_create import open_chain
+from eventlake.log.chain.open_or_create import reopen
 from eventlake.log.maintaining.fold import keep_folded
 
 
@@ -35,14 +35,16 @@ def append_events(
     """
     # Both terms compare the batch with stored events, one by one, which needs it in memory.
     is_compared = terms.position is not None or terms.skip_identical
-    parts = None if is_compared else parts_of(events)
+    limits = chain.limits.batch
+    parts = None if is_compared else parts_of(events, limits.segment_rows)
     if parts is not None:
         # Storing many parts takes long: a chain of its own leaves other threads unblocked.
-        own_chain = open_chain(chain.storage, chain.trust)
+        own_chain = reopen(chain)
         receipt = append_parts(own_chain, parts, now(), terms)
         keep_folded(own_chain)
         return receipt
-    batch = checked_batch(events, drop_repeats=drop_repeats if terms.skip_identical else None)
+    repeats = drop_repeats if terms.skip_identical else None
+    batch = checked_batch(events, drop_repeats=repeats, limits=limits)
     with lock:
         receipt = append(chain, batch, now(), terms)
         keep_folded(chain)

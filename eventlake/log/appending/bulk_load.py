@@ -101,13 +101,12 @@ class Load:
             start = stop
         return pl.concat(found)
 
-    def prepared(self) -> StoredBatch:
-        """The stored batch, ready to be committed."""
+    def prepared(self, inline_keys: int) -> StoredBatch:
+        """The stored batch, ready to be committed; more than ``inline_keys`` keys are stored."""
         # The key file is written only after every part was found valid.
         commit_id = new_commit_id()
-        keys = stored_where_large(
-            self.storage, own_keys(self.sorted_keys, self.subjects, (), commit_id)
-        )
+        own = own_keys(self.sorted_keys, self.subjects, (), commit_id)
+        keys = stored_where_large(self.storage, own, inline_keys)
         return StoredBatch(
             self.pieces, keys, commit_id, self.next_version, self.fence, self.schemas
         )
@@ -142,7 +141,7 @@ def store_load(chain: Chain, tables: Iterable[pa.Table]) -> Load:
     for table in tables:
         rows = sum(map(len, keys))
         try:
-            part = checked_batch(table)
+            part = checked_batch(table, limits=chain.limits.batch)
         except InvalidEventsError as error:
             problems += [problem.shifted(rows) for problem in error.problems]
             # Placeholders: later parts need the right row numbers for their own problems.
@@ -160,7 +159,7 @@ def store_load(chain: Chain, tables: Iterable[pa.Table]) -> Load:
         problems += [problem.shifted(rows) for problem in own]
         # After a problem nothing will be committed, so nothing more is stored.
         if not problems:
-            pieces += store_pieces(chain.storage, part.encoding, watermark + rows, lambda _: None)
+            pieces += store_pieces(chain, part.encoding, watermark + rows, lambda _: None)
         keys.append(part.keys)
         # Subjects repeat from part to part, so they are merged at once instead of collected.
         subjects = [distinct(np.concatenate([*subjects, subject_keys(part.frame)]))]

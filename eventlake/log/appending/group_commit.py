@@ -11,6 +11,7 @@ from typing import Any, cast
 import pyarrow as pa
 
 from eventlake.backoff import pause_after_lost_race
+from eventlake.columns.intake.batch_limits import BATCH_LIMITS, BatchLimits
 from eventlake.columns.intake.envelope import Batch
 from eventlake.columns.intake.problems import Problem
 from eventlake.columns.keys.keys import doubled
@@ -58,7 +59,7 @@ class Member:
         """Use the rows of ``whole`` from ``first`` on as its events."""
         self.whole, self._first = whole, first
 
-    def check(self) -> None:
+    def check(self, limits: BatchLimits = BATCH_LIMITS) -> None:
         """Check the events, unless that was done.
 
         Raises:
@@ -66,7 +67,7 @@ class Member:
             InvalidInputError: It has ``recorded_at`` or ``sequence`` of its own.
         """
         if self._batch is None and self.whole is None:
-            self._batch = _groupable(checked_batch(self.events))
+            self._batch = _groupable(checked_batch(self.events, limits=limits))
 
     def checked(self) -> Batch:
         """The events as a checked batch.
@@ -76,7 +77,8 @@ class Member:
             InvalidInputError: It has ``recorded_at`` or ``sequence`` of its own.
         """
         if self._batch is None and self.whole is not None:
-            self._batch = Batch(self.whole.table.slice(self._first, self.rows))
+            table = self.whole.table.slice(self._first, self.rows)
+            self._batch = Batch(table, limits=self.whole.limits)
         self.check()
         return cast("Batch", self._batch)
 
@@ -92,19 +94,20 @@ def commit_group(chain: Chain, members: Sequence[Member], now: int) -> None:
     """Append the members in order, in one commit; every member's outcome is set on return."""
     try:
         chain.refresh()
-        _commit(chain, _valid(members), now)
+        _commit(chain, _valid(members, chain.limits.batch), now)
     except EventlakeError as error:
         for member in members:
             if not member.outcome.done():
                 member.outcome.set_exception(error)
 
 
-def _valid(members: Sequence[Member]) -> list[Member]:
+def _valid(members: Sequence[Member], limits: BatchLimits) -> list[Member]:
     """The members that keep the event rules; the outcomes of the others are set."""
     plain = [member for member in members if _is_plain(member.events)]
     try:
         # Checking a thousand small lists costs far more than one list of the same events.
-        together = _groupable(checked_batch([event for member in plain for event in member.events]))
+        events = [event for member in plain for event in member.events]
+        together = _groupable(checked_batch(events, limits=limits))
     except EventlakeError:
         # At least one member is invalid: each is checked by itself below, to tell which.
         plain = []
@@ -115,7 +118,7 @@ def _valid(members: Sequence[Member]) -> list[Member]:
     valid = []
     for member in members:
         try:
-            member.check()
+            member.check(limits)
         except EventlakeError as error:
             member.outcome.set_exception(error)
         else:
@@ -151,7 +154,7 @@ def _commit(chain: Chain, members: Sequence[Member], now: int) -> None:
                 )
                 data = commit.encode()
                 vouch(chain, commit, data)
-                if publish(chain.storage, commit, data):
+                if publish(chain, commit, data):
                     entry = chain.published(commit, data)
                     break
                 chain.refresh()
@@ -175,7 +178,9 @@ def _concat(members: Sequence[Member]) -> Batch:
         and whole.rows == sum(member.rows for member in members)
     ):
         return whole
-    return Batch(pa.concat_tables([member.checked().table for member in members]).combine_chunks())
+    batches = [member.checked() for member in members]
+    table = pa.concat_tables([batch.table for batch in batches]).combine_chunks()
+    return Batch(table, limits=batches[0].limits)
 
 
 def _delivered(members: Sequence[Member]) -> list[Delivered]:

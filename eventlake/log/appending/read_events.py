@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from eventlake.columns.intake.batch_limits import BATCH_LIMITS, BatchLimits
 from eventlake.columns.intake.envelope import Batch, to_batch
 from eventlake.columns.intake.given import is_frame, table_of
 from eventlake.columns.intake.objects import from_ndjson, from_objects
@@ -15,7 +16,6 @@ from eventlake.columns.intake.payload_text import with_payload_texts
 from eventlake.columns.intake.problems import Problem
 from eventlake.columns.intake.rules import canonical_extensions, rule_problems
 from eventlake.columns.parquet.foreign_files import check_footer, parquet_parts, read_parquet
-from eventlake.columns.parquet.segments import MAX_ROWS
 from eventlake.errors import InvalidEventsError, InvalidInputError, NotFoundError
 from eventlake.progress import task
 from eventlake.storage.foreign import EVENTS, foreign
@@ -40,19 +40,25 @@ def countable(events: Any) -> Any:
     return table
 
 
-def checked_batch(events: Any, *, drop_repeats: Callable[[Batch], Batch] | None = None) -> Batch:
+def checked_batch(
+    events: Any,
+    *,
+    drop_repeats: Callable[[Batch], Batch] | None = None,
+    limits: BatchLimits = BATCH_LIMITS,
+) -> Batch:
     """Read ``events`` and check every rule that needs no lake.
 
     Args:
         events: See ``Lake.append``.
         drop_repeats: Drops repeated events before they are refused as duplicates.
+        limits: How the batch is encoded.
 
     Raises:
         InvalidEventsError: With all problems, by row and field.
         InvalidInputError: ``events`` is not a collection of events.
     """
     table, problems = _table(events)
-    batch, more = to_batch(table)
+    batch, more = to_batch(table, limits)
     # A column that could not be read at all is not reported a second time for its type.
     blamed = {problem.field for problem in problems}
     problems += [
@@ -86,11 +92,17 @@ def place(problem: Problem) -> tuple[int, str]:
     return (-1 if problem.row is None else problem.row, problem.field)
 
 
-def parts_of(events: Any) -> Callable[[], Iterator[pa.Table]] | None:
+def parts_of(
+    events: Any, part_rows: int = BATCH_LIMITS.segment_rows
+) -> Callable[[], Iterator[pa.Table]] | None:
     """Return a function that reads a large Parquet file in parts, or None.
 
     Every call starts at the beginning. It is None for anything but a Parquet file with more
-    rows than fit into one segment.
+    rows than fit into one part.
+
+    Args:
+        events: See ``Lake.append``.
+        part_rows: The number of rows of each part but the last.
 
     Raises:
         InvalidInputError: The file is not readable.
@@ -100,7 +112,7 @@ def parts_of(events: Any) -> Callable[[], Iterator[pa.Table]] | None:
     path = _path(events)
     with _readable(path):
         rows = check_footer(str(path))
-    return (lambda: _parts(path, rows)) if rows > MAX_ROWS else None
+    return (lambda: _parts(path, rows, part_rows)) if rows > part_rows else None
 
 
 def _path(given: str | os.PathLike[str]) -> Path:
@@ -125,9 +137,9 @@ def _path(given: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _parts(path: Path, total: int) -> Iterator[pa.Table]:
+def _parts(path: Path, total: int, part_rows: int) -> Iterator[pa.Table]:
     with _readable(path), task("appending events", total) as advance:
-        for table in parquet_parts(str(path)):
+        for table in parquet_parts(str(path), part_rows):
             rows = table.num_rows
             yield table
             del table  # makes room for the next part

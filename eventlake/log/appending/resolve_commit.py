@@ -37,6 +37,6 @@ def resolve_commit(chain: Chain, commit_id: str) -> Receipt | None:
         fence = plain_commit(chain, "fence")
         data = fence.encode()
         vouch(chain, fence, data)
-        if publish(chain.storage, fence, data):
+        if publish(chain, fence, data):
             chain.published(fence, data)
             return None

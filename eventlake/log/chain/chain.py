@@ -16,6 +16,7 @@ from eventlake.log.chain.check_derived import check_entry, check_keys, check_row
 from eventlake.log.chain.checked_read import read_catalogue
 from eventlake.log.chain.entry import Entry, check_follows
 from eventlake.log.chain.key_index import KeyIndex
+from eventlake.log.chain.limits import LOG_LIMITS, LogLimits
 from eventlake.log.chain.manifest import Manifest, SegmentInCommit
 from eventlake.log.chain.rebuild_keys import rebuild_keys
 from eventlake.log.chain.tier_rows import TierRows
@@ -33,6 +34,7 @@ class Chain:
     Attributes:
         storage: Where the lake is.
         trust: The trust in the lake's writers.
+        limits: Sizes and times by which this process writes.
         origin: The lake's name.
         created: When the lake was created; microseconds since 1970-01-01 UTC.
         strict: Whether every event type needs a schema.
@@ -51,9 +53,11 @@ class Chain:
         *,
         strict: bool = False,
         trust: Trust = OWN,
+        limits: LogLimits = LOG_LIMITS,
     ) -> None:
         self.storage = storage
         self.trust = trust
+        self.limits = limits
         self.origin = origin
         self.created = created
         self.strict = strict
@@ -68,6 +72,7 @@ class Chain:
             lambda start, stop: rebuild_keys(self, start, stop),
             trust,
             lambda: check_keys(self),
+            limits.lookup_bytes,
         )
         self.rows = TierRows(storage, self._rebuild_rows)
         self._folded: tuple[tuple[Tier, ...], Manifest] = ((), Manifest([], []))

@@ -10,7 +10,7 @@ from eventlake.errors import CorruptionError
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.checked_read import stored_events
 from eventlake.log.chain.manifest import SegmentRanges
-from eventlake.log.chain.open_or_create import open_chain
+from eventlake.log.chain.open_or_create import reopen
 
 T = TypeVar("T")
 _FEW_COMMITS = 64
@@ -58,7 +58,7 @@ def events_of(
             whole = whole_columns(table, columns)
             for start, stop in ranges:
                 yield start, whole.slice(start - segment.start, stop - start)
-        wanted = open_chain(chain.storage, chain.trust).manifest().holding(lost) if lost else []
+        wanted = reopen(chain).manifest().holding(lost) if lost else []
 
 
 def _named_segments(chain: Chain, versions: Collection[int]) -> list[SegmentRanges]:
@@ -85,7 +85,7 @@ def retry_after_compaction(chain: Chain, read: Callable[[Chain], T]) -> T:
     try:
         return read(chain)
     except CorruptionError:
-        now = open_chain(chain.storage, chain.trust)
+        now = reopen(chain)
         if now.manifest().segments == chain.manifest().segments:
             raise
         return read(now)

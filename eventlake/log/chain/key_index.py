@@ -16,14 +16,13 @@ from eventlake.core.documents.commit import Commit
 from eventlake.core.documents.manifest import KeyFile, Recent
 from eventlake.errors import CorruptionError, NotFoundError, StorageError
 from eventlake.log.chain.checked_read import bytes_statement
+from eventlake.log.chain.limits import LOG_LIMITS
 from eventlake.storage import ByteRange, State, Storage, check_hash, read_sized, state_of
 from eventlake.trust import LAKE, Trust
 
 _LOG = logging.getLogger(__name__)
-_PART_BYTES = 250
-"""Approximate bytes read to look up one key in part of a file."""
 _FEW = 1_000
-"""With more keys than this, each lookup takes as long as reading eight times ``_PART_BYTES``."""
+"""With more keys than this, each lookup takes as long as reading eight times ``lookup_bytes``."""
 
 Rebuild = Callable[[int, int], KeyRun]
 """Rebuilds the keys of the commits ``[start, stop)`` from their segments."""
@@ -67,8 +66,10 @@ class StoredKeys:
         trust: Trust = LAKE,
         *,
         run: KeyRun | None = None,
+        lookup_bytes: int = LOG_LIMITS.lookup_bytes,
     ) -> None:
         self._storage = storage
+        self._lookup_bytes = lookup_bytes
         self._trust = trust
         self._state: State | None = None
         self._file = file
@@ -139,7 +140,7 @@ class StoredKeys:
 
     def _affordable(self, lookups: int) -> bool:
         # Every lookup is charged to the file, until reading it whole would have been cheaper.
-        self._spent += lookups * (_PART_BYTES if lookups <= _FEW else 8 * _PART_BYTES)
+        self._spent += lookups * self._lookup_bytes * (1 if lookups <= _FEW else 8)
         return self._spent < self._file.size_bytes
 
     def _empty_run(self) -> KeyRun:
@@ -207,26 +208,35 @@ class KeyIndex:
         rebuild: Rebuild,
         trust: Trust = LAKE,
         check: Callable[[], None] = lambda: None,
+        lookup_bytes: int = LOG_LIMITS.lookup_bytes,
     ) -> None:
         self._storage = storage
         self._rebuild = rebuild
         self._trust = trust
         self._check = check
+        self._lookup_bytes = lookup_bytes
         self._files: dict[str, StoredKeys] = {}
 
     def stored(self, file: KeyFile, stop: int) -> StoredKeys:
         """A key file; kept for the next lookup."""
         # A key file never changes, so what was read of it stays valid.
         if file.sha256 not in self._files:
-            self._files[file.sha256] = StoredKeys(
-                self._storage, file, stop, self._rebuild, self._trust
-            )
+            self._files[file.sha256] = self._opened(file, stop)
         return self._files[file.sha256]
 
     def keep(self, file: KeyFile, stop: int, run: KeyRun) -> None:
         """Keep the keys that this process has just written, so that it need not read them back."""
-        self._files[file.sha256] = StoredKeys(
-            self._storage, file, stop, self._rebuild, self._trust, run=run
+        self._files[file.sha256] = self._opened(file, stop, run)
+
+    def _opened(self, file: KeyFile, stop: int, run: KeyRun | None = None) -> StoredKeys:
+        return StoredKeys(
+            self._storage,
+            file,
+            stop,
+            self._rebuild,
+            self._trust,
+            run=run,
+            lookup_bytes=self._lookup_bytes,
         )
 
     def files(self, head: Commit) -> Iterator[tuple[StoredKeys, int]]:

@@ -8,12 +8,19 @@ from eventlake.core.hashing.checkpoint import check_origin
 from eventlake.errors import AlreadyExistsError, NotFoundError
 from eventlake.log.chain import hint
 from eventlake.log.chain.chain import Chain
+from eventlake.log.chain.limits import LOG_LIMITS, LogLimits
 from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, lake_nearby, probe
 from eventlake.trust import Trust, trust_of
 
 
 def create_chain(
-    storage: Storage, origin: str, created: int, *, strict: bool = False, trust: Trust | None = None
+    storage: Storage,
+    origin: str,
+    created: int,
+    *,
+    strict: bool = False,
+    trust: Trust | None = None,
+    limits: LogLimits = LOG_LIMITS,
 ) -> Chain:
     """Create an empty lake.
 
@@ -47,7 +54,7 @@ def create_chain(
         raise AlreadyExistsError(
             message, "open it with el.open(…); lakes are never overwritten.", uri=storage.uri
         ) from None
-    return Chain(storage, origin, created, strict=strict, trust=trust or trust_of())
+    return Chain(storage, origin, created, strict=strict, trust=trust or trust_of(), limits=limits)
 
 
 def _has_lake(storage: Storage) -> bool:
@@ -58,12 +65,15 @@ def _has_lake(storage: Storage) -> bool:
     return True
 
 
-def open_chain(storage: Storage, trust: Trust | None = None) -> Chain:
+def open_chain(
+    storage: Storage, trust: Trust | None = None, limits: LogLimits = LOG_LIMITS
+) -> Chain:
     """Open an existing lake at its newest commit; writes nothing.
 
     Args:
         storage: Where it is.
         trust: The trust in its writers; defaults to the environment's.
+        limits: Sizes and times by which the caller writes.
 
     Raises:
         NotFoundError: There is no lake.
@@ -78,7 +88,19 @@ def open_chain(storage: Storage, trust: Trust | None = None) -> Chain:
         advice = nearby or "make one with 'eventlake init' or el.create(…), or check the path"
         raise NotFoundError(message, f"{advice}.".replace("?.", "?"), uri=storage.uri) from None
     lake = read_lake(data, layout.LAKE)
-    chain = Chain(storage, lake.origin, lake.created, strict=lake.strict, trust=trust or trust_of())
+    chain = Chain(
+        storage,
+        lake.origin,
+        lake.created,
+        strict=lake.strict,
+        trust=trust or trust_of(),
+        limits=limits,
+    )
     # Only the head is read: it names its tiers and carries the frontier.
     chain.skip_to(hint.newest_version(storage, lake.origin))
     return chain
+
+
+def reopen(chain: Chain) -> Chain:
+    """Open the lake of ``chain`` again, at its newest commit."""
+    return open_chain(chain.storage, chain.trust, chain.limits)

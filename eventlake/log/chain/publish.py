@@ -16,6 +16,7 @@ from eventlake.core.documents.commit import Commit, commit_hash
 from eventlake.core.documents.lake import read_lake
 from eventlake.core.documents.stored import check_writable
 from eventlake.errors import CommitUnknownError, ConflictError, NotFoundError, StorageError
+from eventlake.log.chain.chain import Chain
 from eventlake.storage import (
     NotDurableError,
     NotStoredError,
@@ -24,12 +25,11 @@ from eventlake.storage import (
     Storage,
 )
 
-PATIENCE_SECONDS = 10.0
-"""How long to ask the store after an unknown outcome before raising an error."""
 
-
-def publish(storage: Storage, commit: Commit, data: bytes) -> bool:
+def publish(chain: Chain, commit: Commit, data: bytes) -> bool:
     """Publish ``commit``, encoded as ``data``; return False if another commit has its number.
+
+    The chain itself is not changed; see ``Chain.published``.
 
     Raises:
         InvalidInputError: No reader would accept the commit.
@@ -41,14 +41,15 @@ def publish(storage: Storage, commit: Commit, data: bytes) -> bool:
     path = layout.commit_path(commit.version)
     # A commit that no reader accepts would end the lake, since commits are never deleted.
     check_writable(Commit.decode, data, path)
+    storage, first_pause = chain.storage, chain.limits.first_pause_seconds
     _check_place(storage, commit)
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + chain.limits.patience_seconds
     attempt = 0
     while True:
         try:
             storage.create(path, data)
         except ObjectExistsError:
-            return _read_back(storage, path, commit, deadline) == data
+            return _read_back(chain, path, commit, deadline) == data
         except NotStoredError:
             raise
         except StorageError as error:
@@ -56,10 +57,10 @@ def publish(storage: Storage, commit: Commit, data: bytes) -> bool:
             # disk lost.
             if isinstance(error, NotDurableError) or time.monotonic() > deadline:
                 raise _unknown(commit, error) from error
-            found = _read_back(storage, path, commit, deadline)
+            found = _read_back(chain, path, commit, deadline)
             if found is not None:
                 return found == data
-            pause_after_failure(attempt)
+            pause_after_failure(attempt, first_pause)
             attempt += 1
         else:
             return True
@@ -103,18 +104,18 @@ def _check_place(storage: Storage, commit: Commit) -> None:
         raise ConflictError(message, hint, uri=storage.uri)
 
 
-def _read_back(storage: Storage, path: str, commit: Commit, deadline: float) -> bytes | None:
+def _read_back(chain: Chain, path: str, commit: Commit, deadline: float) -> bytes | None:
     """Read what is at ``path``, or None; retried until the store answers."""
     attempt = 0
     while True:
         try:
-            return storage.read(path)
+            return chain.storage.read(path)
         except ObjectMissingError:
             return None
         except StorageError as error:
             if time.monotonic() > deadline:
                 raise _unknown(commit, error) from error
-            pause_after_failure(attempt)
+            pause_after_failure(attempt, chain.limits.first_pause_seconds)
             attempt += 1
 
 

@@ -23,15 +23,11 @@ from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.errors import StorageError
 from eventlake.storage import ObjectExistsError, Storage, read_sized
 
-FOLD_WEIGHT = 2_048
-"""Unfolded keys of this weight are folded into a tier."""
 MOST_FILES = 3
 """With more key files than this, tiers included, large commits are folded as well.
 
 A writer looks into all key files.
 """
-_MAX_INLINE = 512
-"""A commit with more keys than this stores them in a file of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +76,10 @@ def position_text(position: Position) -> str:
     return f"{position.producer}\x1f{position.position}"
 
 
-def stored_where_large(storage: Storage, own: OwnKeys) -> OwnKeys | KeyFile:
-    """Return the keys, or store them in a file if there are many."""
+def stored_where_large(storage: Storage, own: OwnKeys, inline_keys: int) -> OwnKeys | KeyFile:
+    """Return the keys, or store them in a file if there are more than ``inline_keys``."""
     # Version 0 for now: ``recent_after`` sets it, once it is known, without writing the file again.
-    return own if len(own.ids) + len(own.heads) <= _MAX_INLINE else store(storage, own.at(0))
+    return own if len(own.ids) + len(own.heads) <= inline_keys else store(storage, own.at(0))
 
 
 def store(storage: Storage, run: KeyRun) -> KeyFile:

@@ -90,7 +90,8 @@ def compact(chain: Chain, target_bytes: int = TARGET_BYTES) -> Compaction:
     """
     target_bytes = counts.count(target_bytes, "target_bytes", 1)
     chain.refresh()
-    runs = small_runs([segment for _, segment in chain.segments(0, chain.watermark)], target_bytes)
+    current = [segment for _, segment in chain.segments(0, chain.watermark)]
+    runs = small_runs(current, target_bytes, chain.limits.batch.segment_rows)
     done = Compaction()
     with task("compacting", sum(segment.rows for run in runs for segment in run)) as advance:
         for run in runs:
@@ -108,20 +109,22 @@ def compact(chain: Chain, target_bytes: int = TARGET_BYTES) -> Compaction:
     return done
 
 
-def small_runs(current: Sequence[Segment], target_bytes: int) -> list[list[Segment]]:
+def small_runs(
+    current: Sequence[Segment], target_bytes: int, segment_rows: int
+) -> list[list[Segment]]:
     """Find runs of at least two small neighbours that together stay within both limits.
 
-    The limits are ``target_bytes`` and ``MAX_ROWS``; a segment with half of one is not small.
+    The limits are ``target_bytes`` and ``segment_rows``; a segment with half of one is not small.
     """
     runs: list[list[Segment]] = [[]]
     for segment in current:
-        if 2 * segment.size_bytes >= target_bytes or 2 * segment.rows >= segments.MAX_ROWS:
+        if 2 * segment.size_bytes >= target_bytes or 2 * segment.rows >= segment_rows:
             runs.append([])
             continue
         run = runs[-1]
         if (
             sum(one.size_bytes for one in run) + segment.size_bytes > target_bytes
-            or sum(one.rows for one in run) + segment.rows > segments.MAX_ROWS
+            or sum(one.rows for one in run) + segment.rows > segment_rows
         ):
             runs.append([segment])
         else:
@@ -151,7 +154,7 @@ def _compact_run(chain: Chain, run: list[Segment]) -> Segment | None:
             commit = plain_commit(chain, "compact", placed=(merged,))
             data = commit.encode()
             vouch(chain, commit, data)
-            if publish(chain.storage, commit, data):
+            if publish(chain, commit, data):
                 chain.published(commit, data)
                 return merged
         attempt += 1
@@ -171,7 +174,7 @@ def _merge(chain: Chain, run: list[Segment]) -> Segment:
             )
         )
     table = _without_empty(pa.concat_tables(tables))
-    data, sha256 = store_segment(chain.storage, table)
+    data, sha256 = store_segment(chain, table)
     # The original segments will be deleted, so the encoder must not have lost anything.
     path = layout.segment_path(sha256)
     if not segments.decode(data, path).equals(table):

@@ -1,8 +1,8 @@
 """Fold the newest commits into a tier of the manifest, named by a commit.
 
 A new tier is merged with the last tiers if these are no larger than its size class, so there is one
-tier for each class, and each class is 32 times as large as the one below. A fold that fails loses
-nothing: the commits hold the same, and the next fold tries again.
+tier for each class, and each class is ``LogLimits.tier_ratio`` times as large as the one below. A
+fold that fails loses nothing: the commits hold the same, and the next fold tries again.
 """
 
 import logging
@@ -22,12 +22,11 @@ from eventlake.log.chain.check_derived import check_keys, vouch, vouch_for_tiers
 from eventlake.log.chain.key_index import recent_run
 from eventlake.log.chain.manifest import Manifest
 from eventlake.log.chain.publish import publish
-from eventlake.log.chain.unfolded_keys import FOLD_WEIGHT, recent_since, store, weight
+from eventlake.log.chain.unfolded_keys import recent_since, store, weight
 from eventlake.log.next_commit import plain_commit
 from eventlake.storage import ObjectExistsError, Storage, read_sized
 
 _LOG = logging.getLogger(__name__)
-_CLASS = 32
 _KEPT_BYTES = 4 << 20
 """A tier with fewer bytes of keys stays in memory: this process will probably merge it soon."""
 
@@ -37,13 +36,13 @@ def keep_folded(chain: Chain) -> None:
 
     Called after a commit is acknowledged, which must not fail any more.
     """
-    if chain.head is None or weight(chain.head.commit) < FOLD_WEIGHT:
+    if chain.head is None or weight(chain.head.commit) < chain.limits.fold_weight:
         return
     try:
         with chain.storage.turn(layout.LOG):
             chain.refresh()
             # Another process may have folded while this one waited for its turn.
-            if weight(chain.head.commit) >= FOLD_WEIGHT:
+            if weight(chain.head.commit) >= chain.limits.fold_weight:
                 fold(chain)
     except EventlakeError as error:
         _LOG.warning("the manifest was not folded, which costs readers time: %s", error.message)
@@ -72,7 +71,7 @@ def fold(chain: Chain) -> None:
         commit = plain_commit(chain, "fold", tiers=tiers, recent=recent)
         data = commit.encode()
         vouch(chain, commit, data)
-        if publish(chain.storage, commit, data):
+        if publish(chain, commit, data):
             chain.published(commit, data)
             return
         chain.refresh()
@@ -86,7 +85,7 @@ def _tiers(chain: Chain, head: Commit) -> tuple[Tier, ...]:
     kept = list(head.tiers)
     new = COMMIT_WEIGHT * (stop - start) + sum(len(run.ids) for run in runs)
     # Merging equal classes keeps the number of tiers logarithmic, and each key is rewritten rarely.
-    while kept and _size_class(kept[-1].weight) <= _size_class(new):
+    while kept and _size_class(chain, kept[-1].weight) <= _size_class(chain, new):
         tier = kept.pop()
         tables = [chain.rows.table(tier), *tables]
         runs = [chain.keys.stored(tier.keys, tier.stop).whole(), *runs]
@@ -121,9 +120,9 @@ def _recent_runs(chain: Chain, head: Commit) -> list[KeyRun]:
     ]
 
 
-def _size_class(weight: int) -> int:
+def _size_class(chain: Chain, weight: int) -> int:
     size_class = 0
-    while weight >= FOLD_WEIGHT * _CLASS**size_class:
+    while weight >= chain.limits.fold_weight * chain.limits.tier_ratio**size_class:
         size_class += 1
     return size_class
 

@@ -183,7 +183,7 @@ def _fence(chain: Chain) -> int:
         commit = plain_commit(chain, "fence")
         data = commit.encode()
         vouch(chain, commit, data)
-        if publish(chain.storage, commit, data):
+        if publish(chain, commit, data):
             chain.published(commit, data)
             return commit.version
 

@@ -151,7 +151,7 @@ def _publish(chain: Chain, catalogue: Catalogue, schema: Schema) -> Version | No
         commit = plain_commit(chain, "schema", schemas=sha256)
         encoded = commit.encode()
         vouch(chain, commit, encoded)
-        if not publish(chain.storage, commit, encoded):
+        if not publish(chain, commit, encoded):
             return None
         chain.published(commit, encoded)
     return chain.catalogue().newest(schema.event_type)

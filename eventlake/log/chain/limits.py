@@ -1,0 +1,38 @@
+"""Sizes and times by which a process writes the log."""
+
+from dataclasses import dataclass
+
+from eventlake.columns.intake.batch_limits import BATCH_LIMITS, BatchLimits
+
+
+@dataclass(frozen=True, slots=True)
+class LogLimits:
+    """Sizes and times by which a process writes the log and looks up keys.
+
+    None is part of the format: processes with other limits read and continue the same log.
+
+    Attributes:
+        batch: How batches are cut into segments.
+        fold_weight: Unfolded keys of this weight are folded into a tier; see
+            ``unfolded_keys.weight``.
+        tier_ratio: Each size class of tiers is this many times as large as the one below.
+        inline_keys: Maximum number of keys that a commit carries; more are stored in a file of
+            their own.
+        lookup_bytes: Approximate bytes read to look up one key in part of a key file.
+        segment_tries: How often a segment is sent before the store's failure is raised.
+        patience_seconds: How long the store is asked after the unknown outcome of a commit before
+            an error is raised.
+        first_pause_seconds: Longest pause after a first failure; doubled after each further one.
+    """
+
+    batch: BatchLimits = BATCH_LIMITS
+    fold_weight: int = 2_048
+    tier_ratio: int = 32
+    inline_keys: int = 512
+    lookup_bytes: int = 250
+    segment_tries: int = 4
+    patience_seconds: float = 10.0
+    first_pause_seconds: float = 0.05
+
+
+LOG_LIMITS = LogLimits()
