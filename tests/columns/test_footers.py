@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import eventlake as el
-from eventlake.columns.parquet import footers, frames, manifest_rows, segments
+from eventlake.columns.parquet import frames, manifest_rows, segments
+from eventlake.columns.parquet.footers import FooterLimits
 from eventlake.core.documents.manifest import CommitSummary
 from eventlake.core.documents.segment import Segment
 from eventlake.core.hashing.canonical import seal
@@ -19,6 +20,7 @@ from tests.support.forging import document, folder_of, forge_commit, lake_of_a_s
 pytestmark = pytest.mark.every_case
 
 MANY = 3_000_000
+TIGHT = FooterLimits(free_bytes=1 << 20, most_ratio=10)
 
 
 @pytest.fixture
@@ -145,8 +147,6 @@ def test_rows_of_a_tier_are_fewer_than_their_hashes(no_pages):
 
 
 def test_pages_that_are_larger_than_the_bound_are_refused_before_one_is_decoded(monkeypatch):
-    monkeypatch.setattr(footers, "FREE_BYTES", 1 << 20)
-    monkeypatch.setattr(footers, "MOST_RATIO", 10)
     table = pa.table({"id": ["x" * 1000] * 10_000})
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd", use_dictionary=False)
@@ -155,7 +155,7 @@ def test_pages_that_are_larger_than_the_bound_are_refused_before_one_is_decoded(
         CorruptionError,
         match=r"^x: expected at most 1,[0-9,]+ bytes of pages, the headers of its pages say more",
     ):
-        segments.read_bytes(sink.getvalue(), "x")
+        segments.read_bytes(sink.getvalue(), "x", limits=TIGHT)
 
 
 @pytest.mark.parametrize(
@@ -163,9 +163,7 @@ def test_pages_that_are_larger_than_the_bound_are_refused_before_one_is_decoded(
     [segments.encode, segments.write_bytes, segments.encode_sorted],
     ids=lambda one: one.__name__,
 )
-def test_what_compresses_beyond_the_bound_is_stored_as_it_is_and_read_again(monkeypatch, encode):
-    monkeypatch.setattr(footers, "FREE_BYTES", 1 << 20)
-    monkeypatch.setattr(footers, "MOST_RATIO", 10)
+def test_what_compresses_beyond_the_bound_is_stored_as_it_is_and_read_again(encode):
     table = pa.table(
         {
             "id": ["x" * 1000] * 10_000,
@@ -174,26 +172,24 @@ def test_what_compresses_beyond_the_bound_is_stored_as_it_is_and_read_again(monk
             "data": ["y" * 1000] * 10_000,
         }
     )
-    assert segments.read_bytes(encode(table), "x", rows=10_000).equals(table)
+    with pytest.raises(CorruptionError, match="bytes of"):
+        segments.read_bytes(encode(table), "x", limits=TIGHT)
+    data = encode(table, limits=TIGHT)
+    assert segments.read_bytes(data, "x", rows=10_000, limits=TIGHT).equals(table)
 
 
-def test_an_imported_file_is_held_to_the_same_bound(tmp_path, monkeypatch):
-    monkeypatch.setattr(footers, "FREE_BYTES", 1 << 20)
-    monkeypatch.setattr(footers, "MOST_RATIO", 10)
-    pq.write_table(
-        pa.table({"id": ["x" * 1000] * 10_000}),
-        tmp_path / "rows.parquet",
-        compression="zstd",
-        use_dictionary=False,
-    )
+def test_an_imported_file_is_held_to_the_same_bound(tmp_path):
+    long_text = pa.array(["x" * (1 << 20)])
+    ids = pa.DictionaryArray.from_arrays(pa.array([0] * 1_100, pa.int8()), long_text)
+    pq.write_table(pa.table({"id": ids}), tmp_path / "rows.parquet", compression="zstd")
     lake = el.create("memory://", "o")
     mapping = {
         "source": "s",
         "events": [{"type": "t", "id": "{id}", "subject": "/x", "order": ["id"]}],
     }
-    with pytest.raises(EventlakeError, match="bytes of pages"):
+    with pytest.raises(EventlakeError, match="bytes of text"):
         el.import_file(lake, str(tmp_path / "rows.parquet"), mapping)
-    with pytest.raises(EventlakeError, match="bytes of pages"):
+    with pytest.raises(EventlakeError, match="bytes of text"):
         lake.append(str(tmp_path / "rows.parquet"))
     assert lake.watermark == 0
 

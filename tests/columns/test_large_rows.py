@@ -1,12 +1,14 @@
 """Rows of tables whose text may not fit one array: the same rows by either way."""
 
+from functools import partial
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 import eventlake as el
-from eventlake.columns import rows
 from eventlake.columns.rows import chosen, gathered, narrow
+from eventlake.tables import derive, payloads
 
 pytestmark = pytest.mark.every_case
 
@@ -24,10 +26,8 @@ TABLE = pa.table(
 
 @pytest.mark.parametrize("most", [0, 1 << 30])
 @pytest.mark.parametrize("indices", [[3, 0, 2, 1], [0, None, 3], [], [2, 2, 2]])
-def test_rows_are_gathered_in_any_order_with_nulls(monkeypatch, most, indices):
-    monkeypatch.setattr(rows, "_MAX_COMBINED_BYTES", most)
-    monkeypatch.setattr(rows, "_FEW_ROWS", 2)
-    found = gathered(TABLE, pa.array(indices, pa.int64()))
+def test_rows_are_gathered_in_any_order_with_nulls(most, indices):
+    found = gathered(TABLE, pa.array(indices, pa.int64()), combined_bytes=most, few_rows=2)
     assert found.schema == TABLE.schema
     plain = TABLE.to_pylist()
     assert found.to_pylist() == [
@@ -44,9 +44,9 @@ def test_rows_are_chosen_in_order():
 
 
 @pytest.mark.parametrize("most", [0, 1 << 30])
-def test_text_is_narrowed_in_pieces(monkeypatch, most):
-    monkeypatch.setattr(rows, "_MAX_COMBINED_BYTES", most)
-    column = narrow(pa.chunked_array([["a", "b", None], [], ["c" * 100]], pa.large_string()))
+def test_text_is_narrowed_in_pieces(most):
+    text = pa.chunked_array([["a", "b", None], [], ["c" * 100]], pa.large_string())
+    column = narrow(text, most)
     assert (column.type, column.to_pylist()) == (pa.string(), ["a", "b", None, "c" * 100])
 
 
@@ -69,6 +69,7 @@ def test_an_event_table_is_the_same_by_either_way(monkeypatch):
         return lake.snapshot().table("t").collect().drop("recorded_at", "time")
 
     plain = made()
-    monkeypatch.setattr(rows, "_MAX_COMBINED_BYTES", 0)
-    monkeypatch.setattr(rows, "_FEW_ROWS", 7)
+    in_pieces = partial(gathered, combined_bytes=0, few_rows=7)
+    for module in (derive, payloads):
+        monkeypatch.setattr(module, "gathered", in_pieces)
     assert made().equals(plain)

@@ -2,6 +2,7 @@
 
 import io
 import struct
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -13,6 +14,7 @@ import pytest
 
 import eventlake as el
 from eventlake.columns.parquet import footers, foreign_files, segments
+from eventlake.columns.parquet.footers import FOOTER_LIMITS, FooterLimits
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError
 from tests.support.parquet_forging import (
     Value,
@@ -295,7 +297,7 @@ def many_kinds():
     })  # fmt: skip
 
 
-@pytest.mark.parametrize("free", [footers.FREE_BYTES, 100_000], ids=["guessed", "measured"])
+@pytest.mark.parametrize("free", [FOOTER_LIMITS.free_bytes, 100_000], ids=["guessed", "measured"])
 @pytest.mark.parametrize(
     "options",
     [
@@ -314,10 +316,10 @@ def many_kinds():
     ],
     ids=["plain", "second version", "deltas", "small"],
 )
-def test_an_ordinary_file_is_read(options, free, monkeypatch):
-    monkeypatch.setattr(footers, "FREE_BYTES", free)
-    table = many_kinds()
-    assert segments.read_bytes(written(table, **options), "x", rows=3_000).equals(table)
+def test_an_ordinary_file_is_read(options, free):
+    limits, table = FooterLimits(free_bytes=free), many_kinds()
+    data = written(table, **options)
+    assert segments.read_bytes(data, "x", rows=3_000, limits=limits).equals(table)
 
 
 def test_files_of_other_writers_are_read(tmp_path):
@@ -336,13 +338,12 @@ def test_files_of_other_writers_are_read(tmp_path):
     assert pl.DataFrame(foreign_files.read_parquet(str(tmp_path / "polars.parquet"))).equals(frame)
 
 
-def test_text_that_the_headers_do_not_tell_of_is_counted_exactly(monkeypatch):
-    monkeypatch.setattr(footers, "MOST_RATIO", 0)
-    monkeypatch.setattr(footers, "FAIR_RATIO", 0)
+def test_text_that_the_headers_do_not_tell_of_is_counted_exactly():
     values = ["x" * (number % 100) for number in range(1_000)]
+    enough = FooterLimits(free_bytes=sum(map(len, values)), fair_ratio=0, most_ratio=0)
+    too_little = replace(enough, free_bytes=enough.free_bytes - 1)
     for options in ({}, {"use_dictionary": False, "column_encoding": {"text": "DELTA_BYTE_ARRAY"}}):
         data = written(pa.table({"text": values}), compression="zstd", **options)
-        monkeypatch.setattr(footers, "FREE_BYTES", sum(map(len, values)))
-        assert footers.problem(data, segments.text_bytes_in(data)) is None
-        monkeypatch.setattr(footers, "FREE_BYTES", sum(map(len, values)) - 1)
-        assert footers.problem(data, segments.text_bytes_in(data)) is not None
+        measure = segments.text_bytes_in(data)
+        assert footers.problem(data, measure, limits=enough) is None
+        assert footers.problem(data, measure, limits=too_little) is not None

@@ -67,9 +67,7 @@ def test_vectorised_leaf_hashes_are_the_naive_ones(rows):
 
 @given(raw_tables(), st.integers(1, 3))
 def test_leaf_hashes_do_not_depend_on_the_chunk_in_which_a_row_stands(rows, chunk_rows):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(leaves, "CHUNK_ROWS", chunk_rows)
-        found = [row.tobytes() for row in leaves.leaf_hashes(table_of(rows))]
+    found = [row.tobytes() for row in leaves.leaf_hashes(table_of(rows), chunk_rows)]
     assert found == [naive.leaf(row) for row in rows]
 
 

@@ -4,6 +4,7 @@ import math
 import struct
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from eventlake.columns.hashing.content import content_hash
 from eventlake.columns.hashing.differs import differs
-from eventlake.columns.parquet import frames, segments
+from eventlake.columns.parquet.frames import encode_parts
 from eventlake.core.instants import MAX_DAY, MAX_US, MIN_DAY, MIN_US
 from eventlake.datasets.comparing.diff import diff
 from eventlake.datasets.comparing.merge_join import merge
@@ -53,12 +54,11 @@ KEYS = {
 
 @pytest.mark.parametrize("kind", KEYS)
 @pytest.mark.parametrize("part_rows", [1, 2, 100])
-def test_rows_meet_by_keys_of_every_type_in_parts_of_any_size(kind, part_rows, monkeypatch):
-    monkeypatch.setattr(frames, "PART_ROWS", part_rows)
+def test_rows_meet_by_keys_of_every_type_in_parts_of_any_size(kind, part_rows):
     keys = KEYS[kind]
     before = pa.table({"k": keys.take(pa.array([5, 0, 1, 3])), "v": [50, 0, 10, 30]})
     after = pa.table({"k": keys.take(pa.array([2, 4, 3, 1, 0])), "v": [20, 40, 33, 10, 0]})
-    found = compared(before, after)
+    found = compared(before, after, encode_parts=partial(encode_parts, part_rows=part_rows))
     assert counts(found.rows) == {
         "before": 4,
         "after": 5,
@@ -181,10 +181,8 @@ def bits(value):
 
 @given(TABLES, TABLES, st.integers(1, 7), st.integers(1, 4))
 def test_rows_are_counted_as_a_dictionary_counts_them(before, after, part_rows, group_rows):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(frames, "PART_ROWS", part_rows)
-        patch.setattr(segments, "ROW_GROUP_ROWS", group_rows)
-        found = compared(table_of(before), table_of(after), ("a", "b"))
+    parts = partial(encode_parts, part_rows=part_rows, group_rows=group_rows)
+    found = compared(table_of(before), table_of(after), ("a", "b"), encode_parts=parts)
     differing = {
         key: [name for name in KINDS if bits(before[key][name]) != bits(after[key][name])]
         for key in sorted(before.keys() & after.keys())
@@ -231,11 +229,10 @@ def test_no_more_than_a_piece_of_each_side_is_held(sides):
     assert given_ == pulled[0] == sum(stop - start for start, stop in sides)
 
 
-def test_ten_examples_are_kept_and_all_are_counted(monkeypatch):
-    monkeypatch.setattr(frames, "PART_ROWS", 7)
+def test_ten_examples_are_kept_and_all_are_counted():
     before = pa.table({"k": np.arange(0, 100), "v": np.zeros(100, np.int64)})
     after = pa.table({"k": np.arange(50, 150), "v": np.ones(100, np.int64)})
-    found = compared(before, after)
+    found = compared(before, after, encode_parts=partial(encode_parts, part_rows=7))
     assert counts(found.rows) == {
         "before": 100,
         "after": 100,

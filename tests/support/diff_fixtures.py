@@ -1,6 +1,7 @@
 """Datasets of given rows, for the tests of diff."""
 
 from eventlake.columns.hashing.content import content_hash, schema_of
+from eventlake.columns.parquet.frames import encode_parts
 from eventlake.core.documents.dataset import DatasetManifest, Recipe
 from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.core.hashing.checkpoint import Checkpoint
@@ -28,7 +29,7 @@ PROVENANCE = {
 COUNTS = ("before", "after", "added", "removed", "changed", "unchanged")
 
 
-def stored(rows, key=("k",), storage=None, **recipe):
+def stored(rows, key=("k",), storage=None, encode_parts=encode_parts, **recipe):
     """A published dataset of these rows, in the order that builds store them in."""
     storage = MemoryStorage() if storage is None else storage
     table = finish(Computation(sql("SELECT 1", key, "made"), None), rows)
@@ -59,11 +60,14 @@ def stored(rows, key=("k",), storage=None, **recipe):
         spine=None,
         sources={"query.sql": "SELECT 1"},
         provenance=PROVENANCE,
+        encode_parts=encode_parts,
     )
 
 
-def compared(before, after, key=("k",), **recipe):
-    return diff(stored(before, key), stored(after, key, **recipe), lambda _: None)
+def compared(before, after, key=("k",), encode_parts=encode_parts, **recipe):
+    first = stored(before, key, encode_parts=encode_parts)
+    second = stored(after, key, encode_parts=encode_parts, **recipe)
+    return diff(first, second, lambda _: None)
 
 
 def counts(rows):

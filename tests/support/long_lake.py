@@ -30,8 +30,8 @@ from eventlake.log.chain.check_derived import vouch
 from eventlake.log.chain.entry import Entry
 from eventlake.log.chain.hint import leave
 from eventlake.log.chain.key_index import recent_run
+from eventlake.log.chain.limits import LOG_LIMITS
 from eventlake.log.chain.unfolded_keys import (
-    FOLD_WEIGHT,
     OwnKeys,
     position_text,
     recent_after,
@@ -119,7 +119,7 @@ class _Maker:
 
     def make(self):
         while self.version < self.commits:
-            if self.head is not None and weight(self.head) >= FOLD_WEIGHT:
+            if self.head is not None and weight(self.head) >= LOG_LIMITS.fold_weight:
                 if self.version < self.commits - BY_REAL_FOLDS:
                     self.fold()
                 else:

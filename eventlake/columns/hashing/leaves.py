@@ -34,13 +34,13 @@ _FEW = 64
 """For fewer pairs a Python loop is faster than vectors."""
 
 
-def leaf_hashes(events: pa.Table | pl.DataFrame) -> Hashes:
+def leaf_hashes(events: pa.Table | pl.DataFrame, chunk_rows: int = CHUNK_ROWS) -> Hashes:
     """SHA-256(0x00 ‖ event bytes) of every row, in row order; absent event columns are null."""
     frame = events if isinstance(events, pl.DataFrame) else pl.DataFrame(events)
     chunks = [
         # In chunks, because the event bytes of a batch are as large as the batch.
-        _hash_text(_event_bytes(frame.slice(start, CHUNK_ROWS)))
-        for start in range(0, frame.height, CHUNK_ROWS)
+        _hash_text(_event_bytes(frame.slice(start, chunk_rows)))
+        for start in range(0, frame.height, chunk_rows)
     ]
     return np.concatenate(chunks) if chunks else np.empty((0, HASH_BYTES), np.uint8)
 

@@ -13,12 +13,6 @@ from typing import Any
 from eventlake.columns.parquet.thrift import Buffer, ThriftError, Wanted, read
 from eventlake.memory import machine_bytes
 
-FREE_BYTES = 1 << 30
-"""Any file may decode to this size."""
-FAIR_RATIO = 64
-"""Any file may decode to this multiple of its size."""
-MOST_RATIO = 1_000
-"""A file may decode to this multiple of its size if that fits a quarter of the memory."""
 CELL_BYTES = 8
 """Size of a value without its text.
 
@@ -55,6 +49,39 @@ _TAIL_BYTES, _LENGTH_BYTES = 8, 4
 _INT32 = 1 << 31
 _PADDING_BYTES = 100
 """Old writers did not count the dictionary's header in the size of its chunk."""
+
+
+@dataclass(frozen=True, slots=True)
+class FooterLimits:
+    """The size in bytes that a file may decode to; the largest of three bounds.
+
+    Attributes:
+        free_bytes: Any file may decode to this size.
+        fair_ratio: Any file may decode to this multiple of its size.
+        most_ratio: A file may decode to this multiple of its size if that fits a quarter of the
+            memory.
+    """
+
+    free_bytes: int = 1 << 30
+    fair_ratio: int = 64
+    most_ratio: int = 1_000
+
+    def most(self, size_bytes: int) -> int:
+        """The bytes that a file of ``size_bytes`` may decode to."""
+        return self._most(size_bytes, self.most_ratio)
+
+    def most_cells(self, size_bytes: int) -> int:
+        """The number of values that a file of ``size_bytes`` may have."""
+        return self._most(size_bytes, self.most_ratio * CELL_BYTES) // CELL_BYTES
+
+    def _most(self, size_bytes: int, ratio: int) -> int:
+        # Honest files compress well too: a limit by the ratio alone would refuse small ones, and a
+        # limit by size alone large ones.
+        fits = min(ratio * size_bytes, machine_bytes() // 4)
+        return max(self.free_bytes, self.fair_ratio * size_bytes, fits)
+
+
+FOOTER_LIMITS = FooterLimits()
 
 
 class MalformedError(ValueError):
@@ -110,32 +137,38 @@ class _Sizes:
     text: int = 0
     doubts: dict[Leaf, Doubt] = field(default_factory=dict)
 
-    def problem(self, size_bytes: int) -> str | None:
+    def problem(self, size_bytes: int, limits: FooterLimits) -> str | None:
         """Why a file of this size must not be decoded; None if it may be."""
-        most = _most(size_bytes, MOST_RATIO)
+        most = limits.most(size_bytes)
         if self.pages > most:
             return f"expected at most {most:,} bytes of pages, the headers of its pages say more"
         if self.text > most:
             return f"expected at most {most:,} bytes of text, its pages hold more"
-        most = _most(size_bytes, MOST_RATIO * CELL_BYTES) // CELL_BYTES
+        most = limits.most_cells(size_bytes)
         if self.cells > most:
             return f"expected at most {most:,} values, the headers of its pages say more"
         return None
 
 
-def problem(data: Buffer, measure: Measure, rows: int | None = None) -> str | None:
+def problem(
+    data: Buffer,
+    measure: Measure,
+    rows: int | None = None,
+    limits: FooterLimits = FOOTER_LIMITS,
+) -> str | None:
     """Why a file must not be decoded; None if it may be.
 
     Args:
         data: The bytes, or the memory-mapped file.
         measure: Measures text that the headers do not describe.
         rows: Expected number of rows; None if unknown.
+        limits: The size that the file may decode to.
 
     Raises:
         MalformedError: The file is damaged or not valid Parquet.
     """
     try:
-        return _problem(data, measure, rows)
+        return _problem(data, measure, rows, limits)
     except KeyError as error:
         message = f"field {error} of its footer or of a page is missing"
         raise MalformedError(message) from error
@@ -149,7 +182,7 @@ def problem(data: Buffer, measure: Measure, rows: int | None = None) -> str | No
         raise MalformedError(message) from error
 
 
-def _problem(data: Buffer, measure: Measure, rows: int | None) -> str | None:
+def _problem(data: Buffer, measure: Measure, rows: int | None, limits: FooterLimits) -> str | None:
     footer, end = _footer(data)
     total, groups = footer[3], footer[4]
     expected = f"exactly {rows:,}" if rows is not None else f"at most {MOST_ROWS:,}"
@@ -171,23 +204,17 @@ def _problem(data: Buffer, measure: Measure, rows: int | None) -> str | None:
         )
         for leaf, chunk in zip(leaves, group[1], strict=True):
             _add(sizes, data, end, leaf, chunk, group=number, rows=group[3])
-            if found := sizes.problem(len(data)):
+            if found := sizes.problem(len(data), limits):
                 return found
     # Measuring decodes pages, so it happens only if the largest possible text would exceed the
     # limit.
-    left = _most(len(data), MOST_RATIO) - sizes.text
-    if sum(doubt.most_bytes for doubt in sizes.doubts.values()) > left:
+    most = limits.most(len(data))
+    if sum(doubt.most_bytes for doubt in sizes.doubts.values()) > most - sizes.text:
         for doubt in sizes.doubts.values():
-            sizes.text += measure(doubt, _most(len(data), MOST_RATIO) - sizes.text)
-            if found := sizes.problem(len(data)):
+            sizes.text += measure(doubt, most - sizes.text)
+            if found := sizes.problem(len(data), limits):
                 return found
     return None
-
-
-def _most(size_bytes: int, ratio: int) -> int:
-    # Honest files compress well too: a limit by the ratio alone would refuse small ones, and a
-    # limit by size alone large ones.
-    return max(FREE_BYTES, FAIR_RATIO * size_bytes, min(ratio * size_bytes, machine_bytes() // 4))
 
 
 def _expect(holds: object, otherwise: str) -> None:

@@ -8,20 +8,27 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from eventlake.columns.hashing.content import normalise
-from eventlake.columns.parquet.segments import plain_row_groups, read_bytes, write_bytes
+from eventlake.columns.parquet.segments import (
+    ROW_GROUP_ROWS,
+    plain_row_groups,
+    read_bytes,
+    write_bytes,
+)
 
 PART_ROWS = 1_000_000
 
 
-def encode(table: pa.Table) -> bytes:
+def encode(table: pa.Table, group_rows: int = ROW_GROUP_ROWS) -> bytes:
     """Encode a table."""
-    return write_bytes(table)
+    return write_bytes(table, group_rows=group_rows)
 
 
-def encode_parts(table: pa.Table) -> Iterator[bytes]:
+def encode_parts(
+    table: pa.Table, part_rows: int = PART_ROWS, group_rows: int = ROW_GROUP_ROWS
+) -> Iterator[bytes]:
     """Encode consecutive slices of a table; an empty table is one part."""
-    for start in range(0, max(table.num_rows, 1), PART_ROWS):
-        yield encode(table.slice(start, PART_ROWS))
+    for start in range(0, max(table.num_rows, 1), part_rows):
+        yield encode(table.slice(start, part_rows), group_rows)
 
 
 def decode(data: bytes, where: str, *, rows: int | None = None) -> pa.Table:

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from eventlake.columns.parquet import footers
+from eventlake.columns.parquet.footers import FOOTER_LIMITS, FooterLimits
 from eventlake.columns.parquet.text_size import text_bytes_in
 from eventlake.columns.schema import INSTANT, TYPES
 from eventlake.core.attributes import REQUIRED
@@ -18,7 +19,6 @@ from eventlake.errors import CorruptionError
 
 # The size of DuckDB's own row groups, which its threads read in parallel.
 ROW_GROUP_ROWS = 122_880
-"""Maximum rows of a segment; a larger batch becomes several segments of one commit."""
 
 _STORED = {**TYPES, "recorded_at": INSTANT, "sequence": pa.int64()}
 _DICTIONARY = ("source", "type", "subject")
@@ -31,7 +31,7 @@ _STATISTICS = ("type", "time", "recorded_at")
 """Columns by whose bounds a reader can skip row groups; ids and payloads have no order."""
 
 
-def encode(table: pa.Table) -> bytes:
+def encode(table: pa.Table, limits: FooterLimits = FOOTER_LIMITS) -> bytes:
     """Encode event columns as Parquet.
 
     Large columns use zstd, columns with repeated values a dictionary, and times delta encoding.
@@ -46,7 +46,9 @@ def encode(table: pa.Table) -> bytes:
         if column.nbytes >= _LARGE_BYTES
     ]
     return _readable(
-        table, lambda dense: _encoded(table, large if dense else [], _DICTIONARY if dense else ())
+        table,
+        lambda dense: _encoded(table, large if dense else [], _DICTIONARY if dense else ()),
+        limits,
     )
 
 
@@ -70,11 +72,13 @@ def _encoded(table: pa.Table, large: list[str], repeating: Sequence[str]) -> byt
     return bytes(sink.getvalue())
 
 
-def _readable(table: pa.Table, write: Callable[[bool], bytes]) -> bytes:
+def _readable(table: pa.Table, write: Callable[[bool], bytes], limits: FooterLimits) -> bytes:
     """Write a table densely, unless a reader would refuse it for its compression ratio."""
     data = write(True)
     # A smaller table is within the limit however well it compresses; it need not be read again.
-    if table.nbytes > footers.FREE_BYTES // 2 and footers.problem(data, text_bytes_in(data)):
+    if table.nbytes > limits.free_bytes // 2 and footers.problem(
+        data, text_bytes_in(data), limits=limits
+    ):
         return write(False)
     return data
 
@@ -153,7 +157,9 @@ def _as_stored(table: pa.Table, where: str) -> pa.Table:
         raise _unreadable(where, error) from error
 
 
-def write_bytes(table: pa.Table) -> bytes:
+def write_bytes(
+    table: pa.Table, limits: FooterLimits = FOOTER_LIMITS, group_rows: int = ROW_GROUP_ROWS
+) -> bytes:
     """Encode any table as Parquet, keeping its Arrow types."""
     whole = [
         one.name
@@ -164,7 +170,10 @@ def write_bytes(table: pa.Table) -> bytes:
     encodings = dict.fromkeys(whole, "DELTA_BINARY_PACKED")
     return _readable(
         table,
-        lambda dense: _written(table, repeating, encodings, dense=dense, write_page_checksum=True),
+        lambda dense: _written(
+            table, repeating, encodings, group_rows, dense=dense, write_page_checksum=True
+        ),
+        limits,
     )
 
 
@@ -172,6 +181,7 @@ def _written(
     table: pa.Table,
     repeating: list[str],
     encodings: dict[str, str],
+    group_rows: int = ROW_GROUP_ROWS,
     *,
     dense: bool,
     **options: bool,
@@ -184,7 +194,7 @@ def _written(
         compression_level=1 if dense else None,
         use_dictionary=repeating if dense else False,
         column_encoding=encodings,
-        row_group_size=ROW_GROUP_ROWS,
+        row_group_size=group_rows,
         **options,
     )
     return bytes(sink.getvalue())
@@ -198,18 +208,24 @@ def _repeats(column: pa.ChunkedArray) -> bool:
     return len(some.unique()) * 4 <= len(some)
 
 
-def encode_sorted(table: pa.Table) -> bytes:
+def encode_sorted(table: pa.Table, limits: FooterLimits = FOOTER_LIMITS) -> bytes:
     """Encode an event table sorted by subject, with statistics that let readers skip subjects."""
     repeating = [name for name in ("source", "subject") if name in table.column_names]
     encodings = dict.fromkeys(("sequence", *_DELTA), "DELTA_BINARY_PACKED")
     return _readable(
         table,
         lambda dense: _written(table, repeating, encodings, dense=dense, write_page_index=True),
+        limits,
     )
 
 
 def read_bytes(
-    data: bytes, where: str, columns: list[str] | None = None, *, rows: int | None = None
+    data: bytes,
+    where: str,
+    columns: list[str] | None = None,
+    *,
+    rows: int | None = None,
+    limits: FooterLimits = FOOTER_LIMITS,
 ) -> pa.Table:
     """Decode any Parquet bytes, or the existing ones among ``columns``; ``rows`` as in ``decode``.
 
@@ -217,7 +233,7 @@ def read_bytes(
         CorruptionError: Not a Parquet file.
     """
     try:
-        file = _opened(data, where, rows, page_checksum_verification=True)
+        file = _opened(data, where, rows, limits, page_checksum_verification=True)
         return _valid(
             file.read(
                 columns=[
@@ -229,9 +245,15 @@ def read_bytes(
         raise _unreadable(where, error) from error
 
 
-def _opened(data: bytes, where: str, rows: int | None, **options: bool) -> pq.ParquetFile:
+def _opened(
+    data: bytes,
+    where: str,
+    rows: int | None,
+    limits: FooterLimits = FOOTER_LIMITS,
+    **options: bool,
+) -> pq.ParquetFile:
     try:
-        found = footers.problem(data, text_bytes_in(data), rows)
+        found = footers.problem(data, text_bytes_in(data), rows, limits)
     except footers.MalformedError as error:
         raise _unreadable(where, error) from error
     if found:

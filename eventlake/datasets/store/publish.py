@@ -5,7 +5,7 @@ See ``archive`` for the life of an attempt.
 
 import json
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -34,6 +34,7 @@ def publish(
     sources: Mapping[str, str],
     provenance: Mapping[str, Any],
     rewrite: bool = False,
+    encode_parts: Callable[[pa.Table], Iterable[bytes]] = frames.encode_parts,
 ) -> Archive:
     """Publish a dataset. Publishing it again changes nothing, but restores lost files.
 
@@ -45,6 +46,7 @@ def publish(
         sources: The text of each source file by its name.
         provenance: What is recorded beside the files; JSON.
         rewrite: Write the files even if a complete attempt exists.
+        encode_parts: Encodes the rows as the parts to store.
 
     Raises:
         CorruptionError: Another manifest is stored at this dataset's path.
@@ -56,7 +58,7 @@ def publish(
     check_writable(DatasetManifest.decode, manifest.encode(), f"{archive.folder}/{layout.MANIFEST}")
     for _ in range(_TRIES):
         if (not rewrite and archive.is_whole()) or _finish(
-            archive, *_attempt(archive, rows, spine, sources, provenance)
+            archive, *_attempt(archive, encode_parts(rows), spine, sources, provenance)
         ):
             _publish(archive)
             # The dataset may have been removed meanwhile, together with the attempt found above.
@@ -72,7 +74,7 @@ def publish(
 
 def _attempt(
     archive: Archive,
-    rows: pa.Table,
+    parts: Iterable[bytes],
     spine: pa.Table | None,
     sources: Mapping[str, str],
     provenance: Mapping[str, Any],
@@ -82,9 +84,7 @@ def _attempt(
     # dataset names and leave the dataset.
     archive.storage.sync(layout.LOG)
     folder = f"{archive.folder}/{secrets.token_hex(_ATTEMPT_BYTES)}"
-    files = {
-        _part_name(number, data): data for number, data in enumerate(frames.encode_parts(rows))
-    }
+    files = {_part_name(number, data): data for number, data in enumerate(parts)}
     files |= {f"{SOURCE}/{name}": text.encode() for name, text in sources.items()}
     files |= {} if spine is None else {SPINE: frames.encode(spine)}
     with _deleted_if_disk_is_full(archive.storage, folder):
