@@ -349,9 +349,8 @@ class Dataset:
                 f"{provenance.get('hindsight_rows', 0):,} of {rows} "
                 f"see {counted(events, 'event')} too early"
             )
-            facts += (
-                ("hindsight", seen + f", and miss {missed:,} known at the cutoff" * bool(missed)),
-            )
+            seen += f", and miss {missed:,} known at the cutoff" if missed else ""
+            facts += (("hindsight", seen),)
         if corrected := provenance.get("spine_hindsight_rows"):
             facts += (
                 (

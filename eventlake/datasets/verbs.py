@@ -146,6 +146,7 @@ def record_predictions(
 ) -> Receipt:
     """See ``Lake.record_predictions``."""
     events = prediction_events(dataset, frame, model)
+    # Registered first, so that the append checks the payloads.
     lake.register(EVENT_TYPE, PREDICTION_SCHEMA)
     return lake.append(events, duplicates="skip_identical")
 

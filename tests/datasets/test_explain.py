@@ -64,7 +64,7 @@ def test_the_events_behind_a_row_are_those_without_which_it_would_be_another(lak
     assert found.behind["sequence"].to_list() == found.events["sequence"].to_list()
     assert (found.entity, found.by, found.row["n"]) == ("/loan/2", "subject", found.events.height)
     assert found.card().title == f"{found.events.height} events behind the row"
-    assert "without it others are" in found._repr_html_()
+    assert "without it these change" in found._repr_html_()
 
 
 def test_the_events_behind_a_value(lake):

@@ -114,7 +114,7 @@ def test_a_row_that_only_the_future_makes_is_a_leak(revised):
 
 def test_a_leak_is_not_told_where_a_row_is_of_several_rows_of_the_spine(revised):
     query = "SELECT s.subject, count(p.id) AS n FROM spine s LEFT JOIN payment p ON p.subject = s.subject GROUP BY s.subject"
-    with pytest.raises(InvalidInputError, match="do not say of which row of the spine"):
+    with pytest.raises(InvalidInputError, match="do not identify rows of the spine"):
         el.check_leakage(
             revised.build(el.Projection.sql("mixed", query, key=["subject"]), spine=SPINE)
         )

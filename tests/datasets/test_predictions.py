@@ -206,7 +206,7 @@ def test_a_prediction_is_explained_after_two_retrainings_and_a_compaction(lake, 
     assert found.row["spine_row"] == 1
     assert found.explanation.behind["id"].to_list() == [f"payment-{number}" for number in range(6)]
     assert found.model == first["model"][1]
-    assert f"said {said['prediction'][1]}" in found._repr_html_()
+    assert f"predicts {said['prediction'][1]}" in found._repr_html_()
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,7 @@ def test_a_spine_is_made_again_of_the_events_that_it_is_said_to_be_of(root):
     forge_label(root)
     [problem], unproven = found(root)
     assert (problem, unproven) == (
-        f"its spine is not what the events of {TYPE} give as it is declared",
+        f"its spine is not the one that its declaration makes of {TYPE} events",
         [],
     )
 
@@ -207,11 +207,12 @@ def test_a_provenance_that_says_otherwise_how_much_was_seen_early_is_found(root,
     assert found(root) == ([], [])
     path.write_bytes(seal(said | {name: right + 1}))
     [problem], unproven = found(root)
-    assert (problem, unproven) == (f"it says {name} = {right + 1}, counted again it is {right}", [])
+    counted = f"it records {name} = {right + 1}, but counting again gives {right}"
+    assert (problem, unproven) == (counted, [])
     path.write_bytes(seal({what: value for what, value in said.items() if what != name}))
     problems, [reason] = found(root)
     assert problems == []
-    assert reason.startswith(f"it says {name} = None, counted again it is {right}")
+    assert reason.startswith(f"it records {name} = None, but counting again gives {right}")
 
 
 def test_a_spine_that_another_version_of_eventlake_made_otherwise_is_listed(root):

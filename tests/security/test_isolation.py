@@ -97,7 +97,7 @@ def test_a_deep_verification_lists_an_archived_query_that_makes_very_long_text(
     report = el.open(root).verify(deep=True)
     assert report.problems == ()
     [doubt] = report.unproven
-    assert "not made again" in doubt.message
+    assert "not reproduced" in doubt.message
 
 
 @linux
@@ -254,7 +254,7 @@ def test_a_process_that_dies_is_a_named_error(root, stranger, monkeypatch):
     )
     with pytest.raises(
         StorageError,
-        match=r"dataset count: the process that worked on it ended with -9, .*; it said: bad_alloc",
+        match=r"dataset count: the process that worked on it ended with -9, .*; its last output: bad_alloc",
     ):
         el.open(root).reproduce(made.manifest_hash)
 

@@ -66,6 +66,7 @@ def _rebuild_features(
             connection.register(BELONGS_TABLE, related(as_known, history).to_arrow())
 
         def look_up(part: pa.Table, cutoff: int) -> pa.Table:
+            # A variable, because views cannot have parameters.
             connection.execute(f"SET VARIABLE cutoff = {integer(cutoff)}")
             return answered(connection, plan, part)
 
@@ -108,13 +109,12 @@ def _database(
     connection = open_database(
         [*(history.locations() or [] if events else []), *files_of(tables.values())]
     )
-    there = "epoch_us(time) < getvariable('cutoff')::BIGINT"
-    there += (
-        " AND epoch_us(recorded_at) < getvariable('cutoff')::BIGINT" if known == "cutoff" else ""
-    )
+    in_time = "epoch_us(time) < getvariable('cutoff')::BIGINT"
+    if known == "cutoff":
+        in_time += " AND epoch_us(recorded_at) < getvariable('cutoff')::BIGINT"
     if events:
         create_events(connection, history)
-        _cut_view(connection, "events", "events", f"SELECT * FROM {{kept}} WHERE {there}")
+        _cut_view(connection, "events", "events", f"SELECT * FROM {{kept}} WHERE {in_time}")
     for number, (event_type, table) in enumerate(tables.items()):
         attributes = NAMED if query is None else attributes_named(query, event_type)
         target = identifier(event_type)
@@ -125,7 +125,7 @@ def _database(
             )
             plain = identifier(f"{OURS}plain {number}")
             connection.execute(f"ALTER VIEW {target} RENAME TO {plain}")
-            _cut_view(connection, plain, target, f"SELECT * FROM {{kept}} WHERE {there}")
+            _cut_view(connection, plain, target, f"SELECT * FROM {{kept}} WHERE {in_time}")
             if LATEST in wanted:
                 connection.register(
                     f"{OURS}until {number}", polars_scan.lifetimes(table).to_arrow()
@@ -133,13 +133,13 @@ def _database(
                 connection.execute(f"CREATE SCHEMA IF NOT EXISTS {LATEST}")
                 end, spoke = identifier(UNTIL), identifier(SPOKE)
                 # An event is superseded from the instant at which its correction was recorded.
-                stood = (
+                valid = (
                     f"coalesce({spoke}, true) AND ({end} IS NULL "
                     f"OR epoch_us({end}) >= getvariable('cutoff')::BIGINT)"
                 )
                 join = (
                     f'SELECT kept.* FROM {{kept}} AS kept LEFT JOIN "{OURS}until {number}" '
-                    f"USING (source, id) WHERE {there} AND {stood}"
+                    f"USING (source, id) WHERE {in_time} AND {valid}"
                 )
                 _cut_view(connection, plain, f"{LATEST}.{target}", join)
         else:
@@ -148,12 +148,13 @@ def _database(
                     connection, table, TableName(event_type, corrections), attributes=attributes
                 )
                 placed = f"{LATEST}.{target}" if corrections == LATEST else target
-                _cut_view(connection, placed, placed, f"SELECT * FROM {{kept}} WHERE {there}")
+                _cut_view(connection, placed, placed, f"SELECT * FROM {{kept}} WHERE {in_time}")
     return connection
 
 
 def _cut_view(connection: duckdb.DuckDBPyConnection, source: str, target: str, query: str) -> None:
     """Copy a view's rows to a table, and replace ``target`` by a view of some of them."""
     kept = identifier(f"{OURS}all of {target}")
+    # Copied once: the view is read again for every cutoff.
     connection.execute(f"CREATE TABLE {kept} AS SELECT * FROM {source}")
     connection.execute(f"CREATE OR REPLACE VIEW {target} AS {query.format(kept=kept)}")

@@ -81,7 +81,7 @@ class LeakageReport:
         facts: tuple[tuple[str, str], ...] = (
             ("dataset", self.dataset),
             ("known at the", self.known),
-            ("rows made again", f"{self.checked:,}"),
+            ("rows rebuilt", f"{self.checked:,}"),
         )
         declared = self._declared_hindsight()
         facts += tuple(("hindsight", one) for one in declared)
@@ -96,7 +96,7 @@ class LeakageReport:
             tuple(shown(value) for value in row) for row in self.leaks.head(_SHOWN).iter_rows()
         )
         leaks = "no leak" if self.ok else counted(self.leaks.height, "leak")
-        title = leaks + f"; hindsight, as declared: {', '.join(declared)}" * bool(declared)
+        title = f"{leaks}; hindsight, as declared: {', '.join(declared)}" if declared else leaks
         return Card(title, facts, tuple(self.leaks.columns) if rows else (), rows)
 
     def _declared_hindsight(self) -> list[str]:
@@ -193,6 +193,7 @@ def _checked(
         rebuild_before(computation, known) as rebuild,
         task(f"looking for leaks in {name}", chosen.height) as advance,
     ):
+        # Rows of one cutoff see the same history, and are computed together.
         for part in given_rows.partition_by(cutoff, maintain_order=True):
             instant = part[cutoff].cast(pl.Int64)[0]
             rows_then = pl.DataFrame(finish(computation, rebuild(part.to_arrow(), instant)))
@@ -202,9 +203,11 @@ def _checked(
     if rebuilt:
         at = chosen.select(*identified_by, pl.col(cutoff).cast(pl.Int64).alias(at_name))
         checked = stored.join(at, on=identified_by, how="inner", nulls_equal=True)
+        # Labels look ahead by declaration, and had other values when the rows were rebuilt.
         labels = [name for name in labels_of(archive) if name not in projection.key]
         key = (*projection.key, at_name)
         leaks = _compared(checked, pl.concat(rebuilt).drop(labels), key).drop(at_name)
+    # Other declarations of this dataset made the same rows.
     for one in spines[:1]:
         found = spine_leaks(
             one, history, frame, chosen, "cutoff" if known == "cutoff" else one.known or known
@@ -284,7 +287,7 @@ def _row_identity(dataset: str, projection: Projection, spine: pl.DataFrame) -> 
         return key
     message = (
         f"rows of {dataset} cannot be checked for leaks: "
-        f"{', '.join(key)} do not say of which row of the spine each is"
+        f"{', '.join(key)} do not identify rows of the spine"
     )
     raise InvalidInputError(message, "put spine_row into the rows and the key.")
 

@@ -72,7 +72,7 @@ class PredictionExplanation:
         card = self.explanation.card()
         facts = (("model", self.model), ("dataset", self.dataset.manifest_hash), *card.facts)
         return Card(
-            f"{self.event_id} said {shown(self.prediction)}: {card.title}",
+            f"{self.event_id} predicts {shown(self.prediction)}: {card.title}",
             facts,
             card.header,
             card.rows,
@@ -170,8 +170,10 @@ def prediction_events(
             "model": digest,
             "prediction": value,
         }
+        # Derived and not random: recording the same predictions again appends nothing.
         event_id = sha256_hex(canonical_json([dataset.manifest_hash, row_key, digest]))[:32]
         event = {"id": event_id, "source": SOURCE, "type": EVENT_TYPE, "data": data}
+        # The key in the payload names the row in any case.
         if subject is not None and _can_be_subject(str(subject)):
             event["subject"] = str(subject)
         events.append(event)

@@ -54,6 +54,7 @@ def spine_leaks(
     )
     alone = both.filter(pl.col(_SIDE).is_null()).drop(_SIDE)
     found = [_leaks(alone, "row", ["the row"] * alone.height, ["no row"] * alone.height)]
+    # Of a sample, every other row would be missing.
     if chosen.height == spine.height:
         missing = rebuilt.join(stored, on=names, how="anti", nulls_equal=True)
         found.append(

@@ -101,6 +101,8 @@ class Task:
             self.kind,
             self.entry,
             {self.entry: self.text},
+            # Required of a projection, but unused: a task returns rows before they are put in
+            # order.
             key=(self.by,),
             parameters=self.parameters,
             by=self.by,
@@ -182,6 +184,7 @@ def build_by_bucket(
     """
     projection, history, spine = computation.projection, computation.history, computation.spine
     storage, recipe_hash = history.storage, recipe.recipe_hash
+    # A forced build must not find the buckets of an earlier one.
     nonce = secrets.token_hex(8) if rewrite else ""
     common = [projection.by, projection.spine_entity, buckets, nonce]
     build_id = sha256_hex(canonical_json(common))[:_BUILD_ID_DIGITS]
@@ -282,6 +285,7 @@ def _holds(storage: Storage, path: str, data: bytes) -> bool:
 def _rows(storage: Storage, path: str) -> pa.Table:
     at = layout.bucket_of(path)
     data = None if at is None else read_named(storage, path, at[2], ending=PARQUET_ENDING)
+    # Deleted, so that the next build computes this bucket again.
     if data is None:
         storage.delete(path)
         message = f"{path} was changed after it was written; it was deleted"
@@ -321,6 +325,7 @@ class _TaskRunner:
         """Compute and store the rows of a task's bucket."""
         snapshot, shared, chosen = self._shared(task)
         only = EntityFilter(task.by, task.spine_by, in_bucket(chosen, task.bucket))
+        # One thread each, because workers share the cores; exact rows do not depend on it.
         options = RunOptions(only=only, settings=duckdb_runner.SETTINGS)
 
         def computed(history: PinnedHistory) -> pa.Table:

@@ -185,6 +185,7 @@ def _record_spine(ready_build: ReadyBuild, archive: Archive) -> None:
     The same rows may have been given as a frame before, or declared in another way.
     """
     rows, noted = archive.rows(), {**archive.provenance(), **ready_build.spine_facts}
+    # Reading a provenance adds the folder of its attempt, which is not stored.
     noted.pop("attempt")
     publish(
         archive.storage,
@@ -244,6 +245,7 @@ def _compute_and_publish(
         history.trust.ledger.note([dataset_statement(manifest.manifest_hash)])
     OWN.ledger.note([query_statement(manifest.manifest_hash)])
     if projection.level != "unproven":
+        # After publishing, because the note says that the dataset exists.
         record_built(archive)
     if request.expected is not None:
         return Built(archive, built.rows, "what the lock pins")
@@ -315,6 +317,8 @@ def _compute(ready_build: ReadyBuild, request: Request) -> BuildResult:
         ready_build.computation.projection,
         ready_build.kind,
     )
+    # Hashing 540 MB takes half a second, so files that this process has hashed before are skipped.
+    # ``reproduce`` and ``verify`` hash everything.
     computation.history.check(changed_only=True)
     if projection.by is None or not kind.by_entity:
         declared = projection.by is not None

@@ -32,6 +32,7 @@ _Found = TypeVar("_Found")
 
 BEAT_SECONDS = 5.0
 """Seconds between two heartbeats of a lease."""
+# Six heartbeats: one that is late must not make two builders compute the same.
 PATIENCE_SECONDS = 30.0
 """Seconds without a heartbeat before a lease is abandoned."""
 _POLL_SECONDS = 0.1
@@ -131,6 +132,7 @@ def build_lease(
             yield None
     finally:
         _held_leases.discard(lease)
+        # Leases of builders that died before are deleted too.
         for path in [path for path, one in _leases(storage, recipe) if one <= lease.number]:
             with suppress(ObjectMissingError, EventlakeError):
                 storage.delete(path)
@@ -182,6 +184,7 @@ def _parse_lease(lease: bytes) -> tuple[str, int, str] | None:
     try:
         found = json.loads(lease)
         machine, process, since = found["machine"], found["process"], format_instant(found["since"])
+        # Leases may be written by others, and their text is shown in a warning.
         known = (
             isinstance(machine, str)
             and _MACHINE.fullmatch(machine)
@@ -207,6 +210,7 @@ def _is_dead(lease: bytes) -> bool:
     if holder is None or holder[0] != platform.node():
         return False
     try:
+        # Signal 0 only asks whether the process exists.
         os.kill(holder[1], 0)
     except ProcessLookupError:
         return True
@@ -226,6 +230,7 @@ def _newest(storage: Storage, recipe: Recipe) -> tuple[str, bytes] | None:
     if not leases:
         return None
     path = max(leases, key=lambda lease: lease[1])[0]
+    # Its holder may have released it since the listing.
     with suppress(ObjectMissingError):
         return path, storage.read(path)
     return None

@@ -73,6 +73,7 @@ def increment(
         # A damaged base, or one of another history, is skipped.
         with suppress(EventlakeError, pl.exceptions.PolarsError):
             before = pinned(base.manifest.recipe.checkpoint)
+            # Checkpoints do not cover ``recorded_at``, so the clocks are compared as well.
             if base.manifest.recipe.clock_hash in {None, before.clock_hash()}:
                 if kind_of(computation.projection).by_row:
                     found = _by_row(base, before, computation)
@@ -90,6 +91,7 @@ def _bases(history: PinnedHistory, recipe: Recipe) -> Iterator[Archive]:
         with suppress(EventlakeError):
             archive = open_archive(history.storage, folder)
             other = archive.manifest.recipe
+            # These three may differ; everything else in the recipe must be equal.
             same = replace(
                 other,
                 checkpoint=recipe.checkpoint,
@@ -202,12 +204,13 @@ def _corrected(history: PinnedHistory, event_type: str, since: int, by: str) -> 
     """The entities of events that are superseded at one watermark and not at the other."""
     now = history.table(event_type)
     then = history.table_at(event_type, since)
-    gone, before = polars_scan.superseded_events(now), polars_scan.superseded_events(then)
-    turned = symmetric_difference(gone, before)
+    changed = symmetric_difference(
+        polars_scan.superseded_events(now), polars_scan.superseded_events(then)
+    )
     frame = polars_scan.table(now)
     column = named(frame.collect_schema().names(), by) or by
     return (
-        frame.join(turned.lazy(), on=FAMILY, how="semi")
+        frame.join(changed.lazy(), on=FAMILY, how="semi")
         .select(pl.col(column).alias(ENTITY))
         .unique()
         .collect()

@@ -102,7 +102,7 @@ def _run(folder: Path, name: str) -> None:
             output = errors.read()[-_SHOWN:].decode(errors="replace").strip()
             message = (
                 f"dataset {name}: the process that worked on it ended with {code}, "
-                f"perhaps for want of memory; it said: {output}"
+                f"perhaps for lack of memory; its last output: {output}"
             )
             raise StorageError(message, MORE)
 
@@ -144,6 +144,7 @@ def _write(folder: Path, *, succeeded: bool, value: Any) -> None:
     part = folder / f"{_ANSWER}.part"
     with part.open("wb") as file:
         pickle.dump((succeeded, value), file)
+    # Renamed when complete: a killed process must not leave half an answer.
     part.rename(folder / _ANSWER)
 
 

@@ -81,6 +81,7 @@ def ready(
     recipe = Recipe(
         name=projection.name,
         checkpoint=history.checkpoint,
+        # Without the clock, copies of a history that were recorded at other times share the recipe.
         clock_hash=history.clock_hash() if prepared.reads_clock else None,
         kind=projection.kind,
         entry=projection.entry,

@@ -189,6 +189,7 @@ class _Patches:
             "/dev/null" if before is None else f"a/{name}",
             "/dev/null" if after is None else f"b/{name}",
         )
+        # Files that only one side has need no alignment.
         self._left -= len(lines) + len(new) if before is not None and after is not None else 0
         align = difflib.unified_diff if self._left >= 0 else _replaced
         patch = align(lines, new, *names)

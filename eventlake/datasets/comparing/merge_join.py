@@ -57,6 +57,7 @@ def merge(
     """
     sides = _Side(before, key), _Side(after, key)
     while ends := [side.end for side in sides if side.fill()]:
+        # Rows up to the lesser end are complete on both sides.
         bound = min(ends)
         left, right = (side.take(bound) for side in sides)
         yield _step(left, right, key)
@@ -123,6 +124,7 @@ def _step(left: Any, right: Any, key: Sequence[str]) -> Step:
     if not left.num_rows or not right.num_rows:
         return _unpaired(left, right)
     keys, others = left.select(names), right.select(names)
+    # Most pieces of similar datasets have equal keys, which spares the join.
     if keys.equals(others):
         return Step(left.slice(0, 0), right.slice(0, 0), left, right)
     pairs = _numbered(keys, "left").join(

@@ -67,6 +67,7 @@ def matched(before: Archive, after: Archive) -> Matched | None:
         for spine in spines
     ]
     on = [*names, OCCURRENCE]
+    # Sorted, so that both sides count alike and the numbers follow the columns' order.
     values = pl.concat([one.select(on) for one in keyed]).unique().sort(on)
     numbers = values.with_row_index(MATCH).cast({MATCH: pl.Int64})
     one, other = (

@@ -158,6 +158,7 @@ class Definition:
         path = Path(name)
         if path.suffix == ".sql" and not columns:
             query = Query(f"{self.name} (its spine)", self._text(name), history)
+            # The spine decides the rows, so it is held to the same level.
             if self.level == "exact":
                 check_exact(query)
             return duckdb_runner.run(query)
@@ -285,6 +286,7 @@ def read_definition(folder: str | os.PathLike[str]) -> Definition:
     return Definition(folder, settings)
 
 
+# Checked by hand: messages name the setting and list those that exist.
 def _fits(value: Any, kind: str) -> bool:
     if kind == _TEXTS:
         return isinstance(value, list) and all(isinstance(item, str) for item in value)

@@ -142,6 +142,7 @@ class Lock:
         Raises:
             StorageError: The folder cannot be written.
         """
+        # A definition may come from somebody else: a lock that is a link is not written through.
         write_file(
             folder / FILE, self.text(), "the dataset itself was built and published.", follow=False
         )
@@ -152,17 +153,14 @@ class Lock:
         Another engine with equal rows is no difference.
         """
         found = Lock.of(dataset)
+        # Recipes name their engine, so they are compared on the same engine alone.
+        if found.engine.split()[0] != self.engine.split()[0]:
+            return []
         if found.engine != self.engine:
-            return (
-                []
-                if found.engine.split()[0] != self.engine.split()[0]
-                else [f"engine: {self.engine} locked, {found.engine} now"]
-            )
-        return (
-            []
-            if found.recipe_hash == self.recipe_hash
-            else [f"recipe: {self.recipe_hash} locked, {found.recipe_hash} now"]
-        )
+            return [f"engine: {self.engine} locked, {found.engine} now"]
+        if found.recipe_hash != self.recipe_hash:
+            return [f"recipe: {self.recipe_hash} locked, {found.recipe_hash} now"]
+        return []
 
     @classmethod
     def read(cls, folder: Path) -> Self:

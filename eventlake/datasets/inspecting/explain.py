@@ -37,6 +37,7 @@ from eventlake.projections.kinds import kind_named
 from eventlake.projections.on_duckdb.by_entity import OneEntity, entity_columns
 from eventlake.projections.rows import finish
 
+# The query runs once for each of them.
 MOST_EVENTS = 10_000
 """Maximum events of an entity that are removed one by one."""
 _INSIDE = "inside the window of"
@@ -90,9 +91,10 @@ def _explain(
             )
             raise InvalidInputError(message, f"at most {MOST_EVENTS:,}.")
         keys = row.select(recipe.key)
+        # If all events do not make the row, leaving one out says nothing.
         if not _row_with(computation, one.rows(), keys).equals(row):
             message = (
-                f"dataset {recipe.name}: the events of the history do not make the stored row again"
+                f"dataset {recipe.name}: the events of the history do not reproduce the stored row"
             )
             raise CorruptionError(message, "run 'eventlake reproduce' on it.")
         behind = []
@@ -160,8 +162,10 @@ def _explain_features(
     message = (
         f"dataset {archive.manifest.recipe.name}: {column} is a column of the spine, not a feature"
     )
-    message += "; the spine was given as rows" * (not archive.event_spines())
-    message += "" if explanation is None else f"; it {explanation.note}"
+    if not archive.event_spines():
+        message += "; the spine was given as rows"
+    if explanation is not None:
+        message += f"; it {explanation.note}"
     raise InvalidInputError(
         message, f"the features are {', '.join(features.columns)}.", column=column
     )

@@ -50,7 +50,7 @@ class Explanation:
     by: str
     entity: Any
     events: pl.DataFrame
-    told: str = "without it others are"
+    told: str = "without it these change"
     known: bool = True
     note: str | None = None
 

@@ -22,6 +22,7 @@ from eventlake.verbs import helpful
 ENTITY, TIME = "entity", "time"
 _UNKNOWN = ("refuse", "drop")
 _NO_GAP = ("0d", timedelta(0))
+# Sixty bits.
 _DIGITS = 15
 _PARTS = 10**6
 
@@ -118,6 +119,7 @@ def split(
         )
     rule: dict[str, Any] = {"dataset": manifest_hash, "by": by, "column": column}
     if by == ENTITY:
+        # A whole number, so that the rule is the same in JSON and on every machine.
         most = round(test * _PARTS)
         chosen = [_place(value, salt) < most for value in rows[column].to_list()]
         rule |= {"test_millionths": most, "salt": salt}
@@ -137,6 +139,7 @@ def split(
         )
         moments = instants.to_list()
         chosen = [moment >= bound for moment in moments]
+        # The gap is counted from the first row of the test, which may be later than ``since``.
         first = min((moment for moment in moments if moment >= bound), default=bound + gap)
         near = [first - gap < moment < bound for moment in moments]
         rule |= {"since_us": int(bound)}

@@ -214,6 +214,7 @@ class Archive:
             data = self.file(attempt, name, files)
             left -= self._checked_rows(data, f"{attempt}/{name}", left)
             for piece in frames.batches(data, f"{attempt}/{name}"):
+                # Before the rows are handed on: the hash is compared only after the last piece.
                 if piece.schema != schema:
                     message = f"{attempt}/{name} has other columns than the manifest"
                     raise CorruptionError(

@@ -69,6 +69,7 @@ def find(storage: Storage, reference: str) -> Archive:
             (folder for folder in folders(storage) if folder.rsplit("/", 1)[-1].startswith(short)),
         )
     )
+    # Folders have the manifest hash in their names; other hashes need every manifest to be read.
     archives = [
         archive for archive in named if archive.manifest.manifest_hash.startswith(reference)
     ] or by_any_hash(storage, reference)

@@ -66,6 +66,7 @@ def remove(archive: Archive, holders: Holders, reason: str) -> Iterator[Unneeded
     # A build may have begun another attempt meanwhile, which has no mark: it stays.
     files = files_of(archive, reason)
     files = [file for file in files if layout.attempt(file.path) in {None, *marked}]
+    # The manifest first: without it the dataset does not exist, whatever an interruption leaves.
     files.sort(key=lambda file: not file.path.endswith(f"/{layout.MANIFEST}"))
     with task(f"removing {archive.manifest.recipe.name}", len(files)) as advance:
         for file in files:

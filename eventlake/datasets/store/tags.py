@@ -51,6 +51,7 @@ def keep_for_lock(storage: Storage, name: str, manifest_hash: str, *, release: b
     _write(storage, f"{_LOCK}{manifest_hash}", manifest_hash)
     if release:
         for other in _locked(storage) - {manifest_hash}:
+            # A lock's tag does not hold the dataset's name, but the path of its manifest does.
             if storage.exists(f"{layout.build_path(name, other)}/{layout.MANIFEST}"):
                 storage.delete(layout.tag_path(f"{_LOCK}{other}"))
 
@@ -62,6 +63,7 @@ def _locked(storage: Storage) -> set[str]:
 
 
 def _write(storage: Storage, name: str, manifest_hash: str) -> None:
+    # Looked up first: tagging again needs no permission to write.
     if (found := tagged(storage, name)) is None:
         with suppress(ObjectExistsError):
             storage.create(

@@ -45,9 +45,10 @@ def derive_again(chain: Chain, archives: Sequence[Archive], tally: Tally, *, tru
         trust: Run archived Python.
     """
     seconds: float = MOST_SECONDS
-    with task("making datasets again", len(archives)) as advance:
+    with task("reproducing datasets", len(archives)) as advance:
         for archive in archives:
             if not _derive(chain, archive, tally, seconds=seconds, trust=trust):
+                # A lake with many endless queries would take ten minutes for each of them.
                 seconds = max(seconds / 2, LEAST_SECONDS)
             advance(1)
 
@@ -57,15 +58,15 @@ def _derive(chain: Chain, archive: Archive, tally: Tally, *, seconds: float, tru
     then = archive.manifest
     if kind_named(then.recipe.kind).needs_trust and not trust:
         message = f"archived Python ({then.recipe.entry}) is run only with trust=True or --trust"
-        tally.doubt(archive.folder, f"not made again: {message}")
+        tally.doubt(archive.folder, f"not reproduced: {message}")
         return True
     try:
         history = at_checkpoint(chain, then.recipe.checkpoint)
         found, proved = isolated(_reproduce, history, archive, trust=trust, seconds=seconds)
     except (CorruptionError, NotFoundError) as error:
-        tally.blame(archive.folder, f"cannot be made again: {error.message}")
+        tally.blame(archive.folder, f"cannot be reproduced: {error.message}")
     except EventlakeError as error:
-        tally.doubt(archive.folder, f"not made again: {error.message}")
+        tally.doubt(archive.folder, f"not reproduced: {error.message}")
         return "seconds" not in error.facts
     else:
         tally.problems += found.problems
@@ -80,6 +81,7 @@ def _reproduce(
 ) -> tuple[Tally, bool]:
     """What is wrong with a dataset, and whether its recipe makes exactly its manifest."""
     tally, then = Tally(), archive.manifest
+    # More rows than the manifest has are a difference already, and could fill the memory.
     limits = Limits(then.rows, seconds)
     ready_build = ready_again(archive, history, archive.spine(), trust=trust, limits=limits)
     try:
@@ -115,7 +117,7 @@ def _check_spines(archive: Archive, history: PinnedHistory, tally: Tally) -> Non
             tally.blame(provenance["attempt"], error)
             continue
         except EventlakeError as error:
-            tally.doubt(provenance["attempt"], f"its spine was not made again: {error.message}")
+            tally.doubt(provenance["attempt"], f"its spine was not derived: {error.message}")
             continue
         if recipe.spine == Spine(rows.num_rows, content_hash(rows)):
             _check_counts(provenance, counts, tally)
@@ -123,19 +125,17 @@ def _check_spines(archive: Archive, history: PinnedHistory, tally: Tally) -> Non
         then, now = _versions(provenance)
         types = {declared.event_type, *(label.event_type for _, label, _ in declared.labels)}
         message = (
-            f"its spine is not what the events of {declared.event_type} give as it is declared"
+            f"its spine is not the one that its declaration makes of {declared.event_type} events"
         )
         if then != now:
             tally.doubt(
-                provenance["attempt"], f"{message}; it was made by eventlake {then}, here is {now}"
+                provenance["attempt"], f"{message}; eventlake {then} made it, this is {now}"
             )
         elif any(
             len(history.catalogue.types.get(one, ())) > 1 and one not in recipe.schemas
             for one in types
         ):
-            tally.doubt(
-                provenance["attempt"], f"{message}; some of its types have other schemas since"
-            )
+            tally.doubt(provenance["attempt"], f"{message}; some of its types have newer schemas")
         else:
             tally.blame(provenance["attempt"], message)
 
@@ -145,12 +145,12 @@ def _check_counts(provenance: dict[str, Any], now: Mapping[str, int], tally: Tal
     for name, count in now.items():
         if (recorded := provenance.get(name)) == count:
             continue
-        message = f"it says {name} = {recorded}, counted again it is {count}"
+        message = f"it records {name} = {recorded}, but counting again gives {count}"
         then, here = _versions(provenance)
-        # Older versions did not record or counted otherwise, which is no sign of forgery.
+        # Older versions did not record it, or counted differently; that does not prove a forgery.
         if recorded is None or then != here:
             tally.doubt(
-                provenance["attempt"], f"{message}; it was made by eventlake {then}, here is {here}"
+                provenance["attempt"], f"{message}; eventlake {then} made it, this is {here}"
             )
         else:
             tally.blame(provenance["attempt"], message)
@@ -182,7 +182,7 @@ def _report_difference(
     else:
         tally.doubt(
             archive.folder,
-            f"made again, and not the same, which proves nothing: {reason}; {differences}",
+            f"reproduced with other rows, which proves nothing: {reason}; {differences}",
         )
 
 
@@ -191,11 +191,11 @@ def _why_not_promised(archive: Archive, engine_version: str) -> str | None:
     recipe = archive.manifest.recipe
     machine = archive.provenance()["environment"]["machine"]
     if recipe.engine_version != engine_version:
-        return f"it was made by {recipe.engine} {recipe.engine_version}, here is {engine_version}"
+        return f"{recipe.engine} {recipe.engine_version} made it, this is {engine_version}"
     if recipe.level == "unproven":
         return "its level is unproven"
     if recipe.level == "exact" and recipe.check == UNCHECKED:
         return "its level was declared and not checked"
     if recipe.level == "fixed" and machine != platform.machine():
-        return f"it was made on {machine}, here is {platform.machine()}, and its level is fixed"
+        return f"it was made on {machine}, this is {platform.machine()}, and its level is fixed"
     return None

@@ -56,6 +56,7 @@ def verify_datasets(storage: Storage, chain: Chain | None, *, deep: bool) -> Fin
             findings.problems.append(Finding(item.path, "extra: not a file of a dataset"))
         elif folder not in published:
             unpublished.setdefault(folder, []).append(item.path)
+    # Read once, however many folders have no manifest.
     named = _named(storage) if unpublished else set()
     for folder, paths in unpublished.items():
         _unpublished(
@@ -116,7 +117,7 @@ def _tags(storage: Storage, published: Iterable[str], findings: Findings) -> Non
                 continue
             if manifest_hash and manifest_hash[: layout.SHORT_HASH] not in known:
                 findings.problems.append(
-                    Finding(item.path, f"names dataset {manifest_hash}, which is not there")
+                    Finding(item.path, f"names dataset {manifest_hash}, which does not exist")
                 )
 
 
@@ -268,5 +269,5 @@ def verify_lake(
         derive_again(checked, found.sound, found, trust=trust)
     elif deep:
         for archive in found.sound:
-            found.doubt(archive.folder, "not made again: what it is made of is damaged")
+            found.doubt(archive.folder, "not reproduced: its history is damaged")
     return with_findings(report, found, found.datasets)
