@@ -182,7 +182,7 @@ def test_what_the_history_does_not_make_again_is_not_explained(lake, monkeypatch
         "eventlake.projections.on_duckdb.by_entity.OneEntity.rows",
         lambda self, without=None: dataset.arrow().slice(0, 1),
     )
-    with pytest.raises(CorruptionError, match="do not make the stored row again"):
+    with pytest.raises(CorruptionError, match="do not reproduce the stored row"):
         dataset.explain("/loan/2")
 
 
