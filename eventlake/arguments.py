@@ -32,6 +32,7 @@ _TYPE_NAMES = {
     abc.Callable: "a function",
 }
 _UNIONS = (typing.Union, types.UnionType)
+# NumPy's numbers count as well.
 _NUMBERS: dict[type, type] = {int: Integral, float: Real}
 _OWNERS = {
     "Lake": "lake",

@@ -40,7 +40,7 @@ class PerProcess(Generic[_Value]):
             return self._values[0]
 
     def clear(self) -> None:
-        """Lets go of the value. A connection closes once nobody uses it any more."""
+        """Drop the value. A connection closes when its last user is done."""
         with self._lock:
             self._values = []
 
@@ -68,7 +68,7 @@ class BoundedSet:
         return len(self._values)
 
     def add(self, value: Hashable) -> None:
-        """Adds a value, and forgets the oldest if there are too many."""
+        """Add a value, and drop the least recently used if there are too many."""
         with self._lock:
             self._values[value] = None
             self._values.move_to_end(value)
@@ -76,7 +76,7 @@ class BoundedSet:
                 self._values.popitem(last=False)
 
     def clear(self) -> None:
-        """Forgets everything."""
+        """Drop all values."""
         with self._lock:
             self._values.clear()
 
@@ -88,7 +88,7 @@ class Caches:
         self._clears: list[Callable[[], None]] = []
 
     def per_process(self, make: Callable[[], _Value]) -> PerProcess[_Value]:
-        """Calls ``make`` at the first use in a process, and returns the same value from then on.
+        """Call ``make`` at the first use in a process, and return the same value from then on.
 
         A forked child makes a value of its own and leaves its parent's alone.
         """
@@ -113,14 +113,14 @@ class Caches:
         return values
 
     def add(self, clear: Callable[[], None]) -> None:
-        """Owns another cache, which ``clear`` empties."""
+        """Add another cache, which ``clear`` empties."""
         self._clears.append(clear)
 
     def clear(self) -> None:
-        """Empties all of them. Work that is under way keeps what it holds."""
+        """Empty all of them. Work in progress keeps what it holds."""
         for clear in self._clears:
             clear()
 
 
 CACHES = Caches()
-"""Of this process."""
+"""The caches of this process."""

@@ -49,6 +49,7 @@ class EventlakeError(Exception):
 
 
 def _rebuild(cls: type[EventlakeError], state: dict[str, Any]) -> EventlakeError:
+    # Without ``__init__``, whose arguments differ from class to class.
     error = cls.__new__(cls)
     error.__dict__.update(state)
     error.args = (state["message"], state["hint"], state["facts"])

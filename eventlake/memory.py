@@ -14,7 +14,7 @@ from eventlake.errors import InvalidInputError, StorageError
 VARIABLE = "EVENTLAKE_MEMORY"
 MORE = (
     f"{VARIABLE} allows more, such as {VARIABLE}=32GB; "
-    "a stranger's dataset may need much on purpose."
+    "an untrusted dataset may use much on purpose."
 )
 """The hint of every out-of-memory error."""
 _MIN_BYTES = 4 << 30

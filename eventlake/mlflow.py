@@ -135,7 +135,7 @@ def dataset(made: Any, name: str | None = None) -> LoggedDataset:
         InvalidInputError: It is not a dataset of a lake.
     """
     if not isinstance(made, Dataset):
-        message = f"expected a dataset, as lake.build makes it, found {made!r}"
+        message = f"expected a dataset from lake.build or lake.dataset, found {made!r}"
         raise InvalidInputError(message)
     return LoggedDataset(made, name)
 

@@ -204,29 +204,29 @@ class _MovedModules(MetaPathFinder, Loader):
         path: Sequence[str] | None = None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        """The import system's question for a module."""
+        """Find a module by its old name; see ``importlib.abc.MetaPathFinder``."""
         del path, target
         old = fullname.removeprefix(_PACKAGE)
         return ModuleSpec(fullname, self) if fullname != old and old in MOVED else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """The module of the new name."""
+        """Import the module under its new name, and warn."""
         new = _PACKAGE + MOVED[spec.name.removeprefix(_PACKAGE)]
-        message = f"{spec.name} is called {new} now; the old name goes in version 0.3"
+        message = f"{spec.name} is called {new} now; version 0.3 removes the old name"
         warn(message, DeprecationWarning)
         module = importlib.import_module(new)
-        # The import system writes ``spec`` into what it is given, which has its own.
+        # The import system overwrites ``__spec__`` of the module, which has one already.
         self._specs[spec.name] = module.__spec__
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Nothing: the module was executed under its new name."""
+        """Restore the spec; the module was executed under its new name."""
         spec = module.__spec__
         if spec is not None and spec.name in self._specs:
             module.__spec__ = self._specs.pop(spec.name)
 
 
 def install() -> None:
-    """Makes the old names importable in this process."""
+    """Make the old names importable in this process."""
     if not any(isinstance(finder, _MovedModules) for finder in sys.meta_path):
         sys.meta_path.append(_MovedModules())

@@ -191,6 +191,7 @@ def redacted_values(value: Any, level: int = 0) -> Any:
         return redacted(value)
     if type(value) not in {list, tuple, set, frozenset, dict}:
         return value
+    # Values may come from a stranger's file, nested without end.
     if level == _MAX_DEPTH:
         return _HIDDEN
     if isinstance(value, dict):

@@ -176,6 +176,7 @@ def show(
     unknown = None if event_type is None else snapshot.history.unknown_type(event_type)
     if unknown is not None:
         raise NotFoundError(*unknown, event_type=event_type)
+    # As the producer gave them, so that the lines can be appended elsewhere as the same history.
     frame = snapshot.scan(types=event_type, subject=subject, raw=True)
     for line in documents.event_lines(snapshot.collect(frame.head(limit) if limit else frame)):
         sys.stdout.write((line if raw else json_text(line)) + "\n")

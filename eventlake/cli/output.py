@@ -26,6 +26,7 @@ REFUSED, ENVIRONMENT = 1, 3
 MOST_PROBLEMS = 100
 """Maximum problems in a JSON document; it always has their total."""
 
+# Rich would break lines at the terminal's width, and hashes with them.
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 

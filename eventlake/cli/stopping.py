@@ -57,6 +57,7 @@ def stoppable(message: Callable[[Stopped], str]) -> Iterator[None]:
 
     handlers = {number: signal.getsignal(number) for number in _SIGNALS}
     reader, writer = os.pipe()
+    # Required by ``set_wakeup_fd``.
     os.set_blocking(writer, False)
     finished = threading.Event()
     watcher = threading.Thread(
@@ -92,5 +93,6 @@ def _watch(reader: int, finished: threading.Event, message: Callable[[Stopped], 
         release_leases()
         remove_scratch()
         stopped = Stopped(signals[0])
+        # Not ``sys.stderr``, whose lock the interrupted thread may hold.
         os.write(2, message(stopped).encode())
         os._exit(stopped.exit_code)

@@ -140,6 +140,7 @@ def simulate(loans: int = 1_500, seed: int = 7) -> pa.Table:
 def _loan(dice: Dice, number: int, applied: int) -> Iterator[Event]:
     """The events of one loan from application to its end; may run past ``HISTORY_END``."""
     event = EventFactory(number)
+    # The product of two draws: most borrowers have a low risk.
     risk = 1000 * dice.below(1000) * dice.below(1000) // 1_000_000
     principal = 100_00 * dice.between(5, 60)
     months = TERMS_MONTHS[dice.below(len(TERMS_MONTHS))]
@@ -235,6 +236,7 @@ def _service(
         data = f'{{"outstanding":{money(left)}}}'
         yield event("loan.written_off", "written-off", end, _soon(dice, end), data)
     elif left == 0:
+        # The lender knows that a loan is repaid once the last payment is recorded correctly.
         time = max(payment.corrected_at or payment.recorded_at for payment in kept)
         data = f'{{"paid":{money(sum(payment.cents for payment in kept))}}}'
         yield event("loan.repaid", "repaid", time, _soon(dice, time), data)

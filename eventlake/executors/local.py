@@ -83,6 +83,7 @@ class _Pool:
         self._folder = folder
         self.outcomes: queue.SimpleQueue[int | EventlakeError] = queue.SimpleQueue()
         self._lock = threading.Lock()
+        # Tasks are taken from the end.
         self._left = list(reversed(tasks))
         self._begun: dict[int, tuple[Task, float]] = {}
         self._doubled: set[int] = set()
@@ -128,6 +129,7 @@ class _Pool:
                     return None
                 task = self._left.pop() if self._left else self._slow()
                 if task is not None:
+                    # The start of the first run counts, if a slow task runs twice.
                     self._begun.setdefault(task.bucket, (task, time.monotonic()))
                     return task
                 if not self._begun:
@@ -138,6 +140,7 @@ class _Pool:
         """A running task that is much slower than the others and does not run twice already."""
         if not self._took:
             return None
+        # Both runs store the same file, so it does not matter which one ends first.
         usual = sorted(self._took)[len(self._took) // 2]
         for bucket, (task, since) in self._begun.items():
             if bucket not in self._doubled and time.monotonic() - since > max(
@@ -169,7 +172,7 @@ class _Pool:
                 return
         message = (
             f"bucket {task.bucket} of {task.name}: {TRIES} workers died; "
-            f"the last one said: {last or 'nothing'}"
+            f"last output: {last or 'none'}"
         )
         hint = (
             "they may have had too little memory: build with more buckets, or fewer workers. "
@@ -208,6 +211,7 @@ class _Worker:
             self._process.stdin.flush()
             line = self._process.stdout.readline()
             return dict(json.loads(line)) if line else None
+        # A broken pipe, or half a line: the worker died.
         except (OSError, ValueError):
             return None
 

@@ -42,6 +42,7 @@ def table_of(name: str, values: Any, defaults: Table) -> Table:
         Settings(settings.where, values, ("query",))
         return Table(name, None, settings.text("query"))
     file = settings.text("file")
+    # A mapping may come from somebody else, and must not name files of whoever runs it.
     if PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts:
         message = f"expected file as a path below the folder that is imported, found {file!r}"
         raise settings.wrong(message, "import the folder that holds it.")
@@ -62,7 +63,9 @@ def file_settings(settings: Settings, defaults: Table) -> Table:
         delimiter=settings.character("delimiter", defaults.delimiter),
         quote=quote,
         escape=settings.character(
-            "escape", defaults.escape if "quote" not in settings else quote or '"'
+            # Without an escape of its own, a quote is doubled inside of a value.
+            "escape",
+            defaults.escape if "quote" not in settings else quote or '"',
         ),
         encoding=encoding,
         columns=settings.texts("columns"),
@@ -206,6 +209,7 @@ def _field(where: str, name: str, value: Any, clock: Clock) -> Field:
         settings.character("decimal_separator", "."),
         settings.character("thousands", ""),
     )
+    # A point that groups digits cannot separate a fraction as well.
     if kind.name == "int64" and "decimal_separator" not in settings and thousands == ".":
         separator = ","
     for label, mark in (("decimal_separator", separator), ("thousands", thousands)):

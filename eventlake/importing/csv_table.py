@@ -24,6 +24,7 @@ def create_csv_table(
         duckdb.Error: DuckDB cannot read the file.
     """
     names = csv_columns(table, path)
+    # Every column is text, digit for digit: DuckDB's sniffing would guess types.
     columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in names)
     options = {
         "auto_detect": "false",
@@ -34,6 +35,7 @@ def create_csv_table(
         "columns": f"{{{columns}}}",
         "hive_partitioning": "false",
         "union_by_name": "false",
+        # DuckDB reads on after a broken line, so that all of them are reported.
         "store_rejects": "true",
         "rejects_table": quoted(_REJECTS),
         "rejects_scan": quoted(f"{_REJECTS}_scans"),

@@ -10,6 +10,7 @@ from eventlake.importing.rules import Events, Field, Key, Time
 from eventlake.importing.times import Wrong, dates, instants
 from eventlake.importing.values import filled, integers, member, text_of
 
+# Enough for 2^64, the number of values of an int64.
 _DIGITS = 20
 _LOWEST = 1 << 63
 
@@ -32,6 +33,7 @@ def events_of(frame: pl.DataFrame, rules: Events, keys: int, problems: Problems)
         "block": pl.repeat(rules.number, frame.height, dtype=pl.Int32, eager=True),
         "row": frame[ROW],
         "time": converter.instant("time", rules.time),
+        # The same rule is converted once, so that its problems are reported once.
         "recorded_at": converter.instant("recorded_at", rules.recorded)
         if rules.recorded is not rules.time
         else None,
@@ -108,6 +110,7 @@ class _RowConverter:
             values, where = self._values(f"{name}.{field.name}", field.value.columns, field)
             written, wrong = member(values, field)
             self._note(where, wrong, values)
+            # Each member brings its comma, so that a missing one leaves no gap.
             parts.append((f",{json.dumps(field.name, ensure_ascii=False)}:", written))
         frame = pl.DataFrame(
             [written.alias(str(number)) for number, (_, written) in enumerate(parts)]

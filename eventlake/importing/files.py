@@ -133,6 +133,7 @@ def as_utf8(table: Table, path: Path, scratch: Path) -> Path:
     """
     if is_utf8(table) and path.suffix.lower() != ".gz":
         return path
+    # The name of a table may have any characters.
     copy = scratch / f"{table.name.encode().hex()}.csv"
     with (
         readable(table, path),
@@ -172,6 +173,7 @@ def _chunks(rows: Iterable[dict[str, msgspec.Raw]]) -> Iterator[list[dict[str, m
     held = 0
     for row in rows:
         size = sum(memoryview(raw).nbytes for raw in row.values())
+        # A number of rows alone does not bound memory.
         if chunk and (len(chunk) == _CHUNK_ROWS or held + size > CHUNK_BYTES):
             yield chunk
             chunk, held = [], 0
@@ -227,6 +229,7 @@ def _opened(path: Path, encoding: str) -> IO[str]:
     encoding = "utf-8-sig" if encoding.lower() in {"utf-8", "utf8"} else encoding
     if path.suffix.lower() == ".gz":
         return gzip.open(path, "rt", encoding=encoding, newline="")
+    # Without translation: line breaks inside of quotes are part of a value.
     return path.open(encoding=encoding, newline="")
 
 

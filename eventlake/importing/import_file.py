@@ -188,13 +188,13 @@ def _input_errors(path: object) -> Iterator[None]:
         message = f"{path} cannot be imported: {error}"
         raise InvalidInputError(
             message,
-            "the file, or the mapping, is cut short, damaged, or no text in UTF-8.",
+            "the file, or the mapping, is cut short, damaged, or not UTF-8 text.",
             path=str(path),
         ) from error
     except (RuntimeError, ValueError) as error:
         if not any(text in str(error) for text in ("home directory", "null byte")):
             raise
-        message = f"{path!r}, or a path in the mapping, is no path: {error}"
+        message = f"{path!r}, or a path in the mapping, is not a path: {error}"
         raise InvalidInputError(message, path=str(path)) from error
 
 
@@ -215,7 +215,8 @@ def _import(
         )
         raise InvalidInputError(message, hint, path=str(path))
     name = producer or described.producer or default_producer(described, given)
-    Position(name, 0)  # refuses an invalid name before any work
+    # Refuses an invalid name before any work.
+    Position(name, 0)
     with staged_events(given, described) as (staged, problems):
         total = staged.total
         batches = -(-total // described.batch_events)
@@ -262,6 +263,7 @@ def staged_events(given: Path, mapping: ImportMapping) -> Iterator[tuple[Staged,
         for rules in mapping.events:
             for rows in tables.rows(rules):
                 staged.add(events_of(rows, rules, staged.keys, problems))
+        # Before sorting, which DuckDB cannot spill: rows and events need not be in memory at once.
         tables.drop()
         staged.arrange()
         staged.check(problems)
@@ -312,6 +314,8 @@ def _by_table(
 def _append(lake: Lake, staged: Staged, done: Import) -> Import:
     appended, start, checkpoint = 0, 0, done.checkpoint
     with task("appending events", done.events) as advance:
+        # From the first batch on: the lake answers a delivered batch with its first receipt, and
+        # refuses it if the input has changed.
         for position, batch in enumerate(staged.batches()):
             try:
                 receipt = lake.append(batch, producer=done.producer, position=position)

@@ -127,7 +127,7 @@ def _mapping(name: str, values: Mapping[str, Any]) -> ImportMapping:
     if order is not None and order != "file":
         raise top.wrong(
             f"expected order as 'file', found {order!r}",
-            'order by columns stands in [[events]]: order = ["column"].',
+            'to order by columns, write order = ["column"] in [[events]].',
         )
     if order == "file":
         _check_file_order(top, tables, events)

@@ -51,7 +51,7 @@ def template(settings: Settings, name: str, text: str, *, required: bool = True)
         literal = text[end : match.start()]
         if match[0] in {"{", "}"}:
             raise settings.wrong(
-                f"{name}: a brace stands alone in {text!r}",
+                f"{name}: {text!r} has an unpaired brace",
                 "write {column}, and {{ or }} for the brace itself.",
             )
         if match[1] is None:

@@ -19,7 +19,7 @@ _STEADY = frozenset({"error", "getvariable", "make_timestamptz", "timezone"})
 _HIDDEN = frozenset({"query"})
 """Functions that run SQL given as text."""
 _PARQUET = frozenset({"parquet_scan", "read_parquet"})
-_CONDITION = "it stands for itself, like amount::DECIMAL(12, 2) > 0 AND status <> 'R'."
+_CONDITION = "write one expression, such as amount::DECIMAL(12, 2) > 0 AND status <> 'R'."
 _HINT = (
     "the rows must be the same on every run: "
     "an interrupted import is resumed by running the query again."
@@ -68,6 +68,7 @@ def checked_condition(connection: duckdb.DuckDBPyConnection, where: str, text: s
         message = f"{where}: expected one SQL condition, found {text!r}"
         raise InvalidInputError(message, _CONDITION, sql=text)
     _check_steady(connection, where, tree)
+    # On a line of its own: a comment at the end of the text must not hide the parenthesis.
     return f"({text}\n)"
 
 
@@ -123,7 +124,7 @@ def _is_expression(node: dict[str, Any]) -> bool:
 def _tree(where: str, text: str) -> dict[str, Any]:
     tree: dict[str, Any] = tree_of(text)
     if tree.get("error"):
-        message = f"{where}: DuckDB cannot take it apart: {tree.get('error_message')}"
+        message = f"{where}: DuckDB cannot parse it: {tree.get('error_message')}"
         raise InvalidInputError(message, "write it as a plain SELECT.", sql=text)
     return tree
 
@@ -140,6 +141,7 @@ def _check_steady(connection: duckdb.DuckDBPyConnection, where: str, tree: dict[
         names = node.get("column_names") or []
         if len(names) == 1 and str(names[0]).casefold() in _KEYWORDS:
             called = str(names[0]).casefold()
+        # With one argument it counts from today.
         elif called == "age" and len(node.get("arguments") or []) == 1:
             called = "age of one argument"
         elif node.get("sample"):

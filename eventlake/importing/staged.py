@@ -71,9 +71,8 @@ class Staged:
     def arrange(self) -> None:
         """Order the events, once all have been added."""
         if self._mapping.file_order and len(self._mapping.events) == 1:
-            self._connection.execute(
-                "ALTER TABLE staged.unordered RENAME TO events"
-            )  # sorting would hold all of them in memory
+            # Not sorted, because that would hold all of them in memory.
+            self._connection.execute("ALTER TABLE staged.unordered RENAME TO events")
             self.total = self._count()
             return
         order = (
@@ -97,7 +96,7 @@ class Staged:
             self._check_ties(problems)
         repeated = self._connection.execute(_REPEATED_IDS).fetchall()
         for block, row, source, event_id in repeated:
-            message = "expected (source, id) once in the whole input, it stands there several times"
+            message = "expected (source, id) once in the whole input, found it several times"
             problems.add(ImportProblem(self._table(block), row, "id", message, (source, event_id)))
         for block, row, found, before in self._connection.execute(
             f"SELECT e.block, e.row, e.recorded_at, b.recorded_at FROM {_WITH_PREVIOUS} "
@@ -128,6 +127,7 @@ class Staged:
         return {int(number) for (number,) in self._connection.execute(text).fetchall()}
 
     def _check_ties(self, problems: Problems) -> None:
+        # Events are sorted, so equal ones are neighbours.
         same = " AND ".join(
             f"e.{name} IS NOT DISTINCT FROM b.{name}"
             for name in ("block", "time", *self._key_names)

@@ -125,7 +125,7 @@ class Tables:
         """Check the files that a query reads, and give tables without rows the columns it names."""
         tree = tree_of(query)
         for path in int96_files(self._connection, tree):
-            check_int96(path)  # DuckDB would truncate them
+            check_int96(path)
         hollow = {
             str(node.get("alias") or node["table_name"]): str(node["table_name"])
             for node in nodes(tree)
@@ -260,6 +260,7 @@ class Tables:
             if _is_text(kinds[column])
         ]
         size = f"({' + '.join(['0', *texts])})::BIGINT"
+        # A small Parquet file can decode to 100,000 long texts, so bytes are counted too.
         for first in range(0, total, _CHUNK_ROWS):
             last = min(first + _CHUNK_ROWS, total)
             start, held = first, 0

@@ -58,6 +58,7 @@ def shape_of(pattern: str) -> str:
             shape += _DIRECTIVES[token]
             found.add(token.replace("-", ""))
         else:
+            # Rust's regular expressions refuse a backslash before a letter or digit.
             shape += token if token.isalnum() or ord(token) > 0x7F else "\\" + token  # noqa: PLR2004 - ASCII ends there
     _check_whole(found)
     return f"^{shape}$"

@@ -69,6 +69,7 @@ def instants(values: pl.Series, rule: Time) -> tuple[pl.Series, list[Wrong]]:
             )
         )
         step = UNIX[rule.format or ""]
+        # Clipped to twice the range: the product does not overflow, and is still out of range.
         return _within(ticks.clip(2 * MIN_US // step, 2 * MAX_US // step) * step, wrong), wrong
     if values.dtype == pl.String:
         local, found = _local(values, rule, wrong)

@@ -97,6 +97,7 @@ def member(values: pl.Series, field: Field) -> tuple[pl.Series, list[Wrong]]:
         values = meant
     if field.required:
         missing = values.is_null()
+        # A value that is wrong is reported once, not as missing too.
         for one in wrong:
             missing &= ~one.rows
         wrong.append(Wrong(missing, "required, but the row has no value"))
@@ -207,6 +208,7 @@ def _decimals(values: pl.Series, field: Field) -> tuple[pl.Series, list[Wrong]]:
             "fits": fits.fill_null(value=False),
         }
     )
+    # A zero has no sign, so that equal numbers have one spelling.
     zero = (pl.col("whole") == "") & (pl.col("fraction").str.strip_chars("0") == "")
     minus = pl.when((pl.col("sign") == "-") & ~zero).then(pl.lit("-")).otherwise(pl.lit(""))
     point = pl.lit("." if kind.scale else "")
@@ -230,6 +232,7 @@ def _floats(values: pl.Series, field: Field) -> tuple[pl.Series, list[Wrong]]:
             return text, wrong
         numbers = text.set(_unlike(text, _FLOAT), None).cast(pl.Float64, strict=False)
     finite = [
+        # Adding 0.0 turns -0.0 into 0.0, so that equal numbers have one spelling.
         None if number is None or not math.isfinite(number) else number + 0.0
         for number in numbers.to_list()
     ]

@@ -143,8 +143,8 @@ class StorageContract:
     ) -> None:
         storage.create("a", b"x")
         (item,) = storage.list("")
-        told = storage.modified("a")
-        assert told is None or abs(told - item.modified) < 60_000_000
+        modified = storage.modified("a")
+        assert modified is None or abs(modified - item.modified) < 60_000_000
         with pytest.raises(ObjectMissingError):
             storage.modified("b")
 

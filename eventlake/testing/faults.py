@@ -83,6 +83,7 @@ class FaultyStorage:
         call = Call(len(self.calls), verb, path)
         self.calls.append(call)
         fault = self.plan(call)
+        # A full store still reads, lists and deletes.
         return None if fault == "full" and verb not in {"create", "replace"} else fault
 
     @property

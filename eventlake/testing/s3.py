@@ -73,6 +73,7 @@ class S3Server(ThreadingHTTPServer):
 def s3_server() -> Iterator[S3Server]:
     """Run a server for the duration of the block."""
     server = S3Server()
+    # Polled often, so that the end of a block does not wait half a second.
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
@@ -87,6 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: S3Server
     protocol_version = "HTTP/1.1"
     wbufsize = -1
+    # Answers are small, and Nagle's algorithm would hold them back.
     disable_nagle_algorithm = True
 
     def do_PUT(self) -> None:

@@ -18,6 +18,7 @@ from eventlake.core.instants import MAX_US, MIN_US, from_micros
 Event = dict[str, Any]
 Draw = Callable[[SearchStrategy[Any]], Any]
 
+# Lone surrogates are not UTF-8, and control characters break the event rules.
 CHARACTERS = st.characters(exclude_categories=("Cs", "Cc"))
 TEXT = st.text(CHARACTERS, min_size=1, max_size=6)
 TIMES = st.one_of(
@@ -25,6 +26,7 @@ TIMES = st.one_of(
     st.integers(1_700_000_000_000_000, 1_800_000_000_000_000),
     st.integers(MIN_US, MAX_US),
 )
+# Usually none.
 BLANKS = st.sampled_from(["", "", "", " ", "\t", " \r "])
 NUMBERS = st.one_of(
     st.sampled_from(
