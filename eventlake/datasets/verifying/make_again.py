@@ -129,7 +129,7 @@ def _check_spines(archive: Archive, history: PinnedHistory, tally: Tally) -> Non
         )
         if then != now:
             tally.doubt(
-                provenance["attempt"], f"{message}; eventlake {then} made it, this is {now}"
+                provenance["attempt"], f"{message}; it was made by eventlake {then}, this is {now}"
             )
         elif any(
             len(history.catalogue.types.get(one, ())) > 1 and one not in recipe.schemas
@@ -150,7 +150,7 @@ def _check_counts(provenance: dict[str, Any], now: Mapping[str, int], tally: Tal
         # Older versions did not record it, or counted differently; that does not prove a forgery.
         if recorded is None or then != here:
             tally.doubt(
-                provenance["attempt"], f"{message}; eventlake {then} made it, this is {here}"
+                provenance["attempt"], f"{message}; it was made by eventlake {then}, this is {here}"
             )
         else:
             tally.blame(provenance["attempt"], message)
@@ -191,7 +191,7 @@ def _why_not_promised(archive: Archive, engine_version: str) -> str | None:
     recipe = archive.manifest.recipe
     machine = archive.provenance()["environment"]["machine"]
     if recipe.engine_version != engine_version:
-        return f"{recipe.engine} {recipe.engine_version} made it, this is {engine_version}"
+        return f"it was made by {recipe.engine} {recipe.engine_version}, this is {engine_version}"
     if recipe.level == "unproven":
         return "its level is unproven"
     if recipe.level == "exact" and recipe.check == UNCHECKED:
