@@ -539,6 +539,7 @@ class Lake:
             CorruptionError: A segment is damaged.
             StorageError: The store failed; segments that were merged before stay merged.
         """
+        # A chain of its own: merging takes long, and must not block appends of other threads.
         return compact(reopen(self._chain), target_bytes)
 
     def gc(self, *, older_than: timedelta = OLDER_THAN, dry_run: bool = True) -> Garbage:
