@@ -103,6 +103,7 @@ def _does_not_bind(
 ) -> InvalidInputError:
     called = _call_name(function)
     taken = [one.name for one in signature.parameters.values() if one.name not in {"self", "cls"}]
+    # Unknown names first, because the right name can be suggested.
     for name in kwargs:
         if name not in signature.parameters:
             ours = _SYNONYMS.get(name)

@@ -145,6 +145,7 @@ class Lake:
 
     @property
     def _handle(self) -> LakeHandle:
+        # Functions and not the lake, because modules of datasets cannot import this one.
         return LakeHandle(self._storage, self.snapshot, self.append, self.register, self.schemas)
 
     def _executor(self, workers: int) -> Executor:
@@ -386,6 +387,7 @@ class Lake:
         """
         described = schema_of(event_type, schema)
         with self._lock:
+            # The log knows no query engine, so it is given the module that reads payloads.
             return register(self._chain, described, upcast, payloads)
 
     def infer_schema(self, event_type: str, at: At = None) -> Proposal:
@@ -495,6 +497,7 @@ class Lake:
             InvalidInputError: ``trust`` is given without ``deep``.
         """
         checkpoint = Checkpoint.parse(against) if isinstance(against, str) else against
+        # Only the storage is passed, so that nothing this lake has read before is relied on.
         return verify_lake(self._chain.storage, deep=deep, against=checkpoint, trust=trust)
 
     def prove_inclusion(self, sequence: int, at: At = None) -> InclusionProof:
@@ -523,6 +526,7 @@ class Lake:
             NotFoundError: ``old`` belongs to another lake, or is longer than this one.
         """
         checkpoint = Checkpoint.parse(old) if isinstance(old, str) else old
+        # Refuses a checkpoint that this lake does not extend.
         self.snapshot(checkpoint)
         return self.snapshot(at).read(lambda history: prove_consistency(history, checkpoint))
 
@@ -852,5 +856,6 @@ class Lake:
 
     def __repr__(self) -> str:
         """``Lake(origin, uri, watermark, trust)``."""
+        # As last read: a representation must not access the store.
         watermark = f"watermark={self._chain.watermark}"
         return f"Lake({self.origin!r}, {redacted(self.uri)!r}, {watermark}, trust={self.trust!r})"

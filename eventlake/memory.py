@@ -27,6 +27,7 @@ _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.lim
 def machine_bytes() -> int:
     """Bytes of memory of the machine, or of the container if its limit is lower."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    # Version 2 and version 1 of control groups.
     for file in _CGROUP_LIMITS:
         try:
             text = Path(file).read_text(encoding="ascii").strip()

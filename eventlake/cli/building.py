@@ -83,6 +83,7 @@ def build(
         raise InvalidInputError(
             message, 'give --lake LAKE, set EVENTLAKE_LAKE, or put lake = "…" into dataset.toml.'
         )
+    # A lock promises the same rows anywhere, so they are tested before it is written.
     perturb = lock and not locked and described.level == "exact" if check is None else check
     with output.progress():
         dataset = lakes.open(uri, trust=trust_in).build(

@@ -314,6 +314,7 @@ def event_lines(events: pl.DataFrame) -> Iterator[str]:
     """
     for event in events.iter_rows(named=True):
         data = event.pop("data")
+        # An event that is appended gets a sequence of its own.
         event.pop("sequence", None)
         members = {
             _CLOUDEVENTS.get(name, name): value

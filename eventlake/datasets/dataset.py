@@ -119,6 +119,7 @@ class Dataset:
             NotFoundError: The rows were pruned.
         """
         if self._table is None:
+            # Read and hashed once; a dataset never changes.
             self._table = self._archive.rows()
         return self._table
 

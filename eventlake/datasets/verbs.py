@@ -240,6 +240,7 @@ def prune_datasets(
 
 def remove_dataset(lake: LakeHandle, reference: str) -> Garbage:
     """See ``Lake.remove_dataset``."""
+    # Not by name, which may stand for another dataset after the next build.
     archive = find(lake.storage, reference)
     return Garbage(
         tuple(remove(archive, _holders(lake), "of a dataset that was removed")), deleted=True

@@ -71,6 +71,7 @@ def demo_lake(folder: Path) -> lakes.Lake:
         raise AlreadyExistsError(message, "give another folder for the demo.")
     for event_type, schema in unregistered(lake.schemas()):
         lake.register(event_type, schema)
+    # An interrupted demo has the lake and perhaps its schemas, but no event: the append is atomic.
     if lake.watermark == 0:
         lake.append(simulate())
     return lake

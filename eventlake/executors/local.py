@@ -59,6 +59,7 @@ class Processes:
     def _run_in(self, folder: Path, tasks: Sequence[Task]) -> Iterator[int]:
         pool = _Pool(tasks, folder)
         threads = [
+            # A thread for each process: it only waits for answers.
             threading.Thread(target=pool.serve, name="eventlake-worker", daemon=True)
             for _ in range(min(self._count, len(tasks)))
         ]

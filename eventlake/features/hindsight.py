@@ -74,6 +74,7 @@ def compare_hindsight(
             first=pl.max_horizontal("first", "first_right"),
             stop=pl.min_horizontal("stop", "stop_right"),
         )
+        # Ranges of one event may not overlap at all.
         both = both.filter(pl.col("first") < pl.col("stop"))
         for stretch, weight in ((seen, 1), (knew, 1), (both, -2)):
             for column, sign in (("first", weight), ("stop", -weight)):

@@ -12,6 +12,7 @@ from eventlake.features.planned.literals import in_python
 from eventlake.features.planned.plan import Part, Plan, Stream
 from eventlake.schemas.schema import FieldType
 
+# JSON's escapes mean the same in a Python literal.
 quoted = partial(json.dumps, ensure_ascii=False)
 """Text as a Python literal in double quotes."""
 _SIGNS = {"and": " & ", "or": " | "}

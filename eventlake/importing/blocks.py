@@ -150,6 +150,7 @@ def _time(settings: Settings, name: str, clock: Clock) -> Time | None:
 
 def _time_rule(settings: Settings, value: Template, clock: Clock) -> Time:
     pattern, century = settings.text_or_none("format"), settings.whole("century", None)
+    # In a format, ``%%y`` is a percent sign and a letter.
     short = pattern is not None and pattern not in UNIX and "%y" in pattern.replace("%%", "")
     if short and century is None:
         raise settings.wrong(

@@ -37,6 +37,7 @@ def _create(
         if not known:
             connection.execute(f"CREATE TABLE {name} AS FROM {identifier(_ROWS)} LIMIT 0")
             known = set(rows.column_names)
+        # Later objects may have members that the first ones lack.
         for column in rows.column_names:
             if column not in known:
                 connection.execute(f"ALTER TABLE {name} ADD COLUMN {identifier(column)} VARCHAR")

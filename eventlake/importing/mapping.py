@@ -111,6 +111,7 @@ def _mapping(name: str, values: Mapping[str, Any]) -> ImportMapping:
     )
     tables = tuple(table_of(key, value, defaults) for key, value in top.table("tables").items())
     tables = tables or (replace(defaults, name=SOURCE, file=""),)
+    # DuckDB's names ignore case.
     names = [table.name.casefold() for table in tables]
     if own := [name for name in names if name.startswith(OWN)]:
         raise top.wrong(f"expected tables of other names than {OWN}…, found {', '.join(own)}")

@@ -21,6 +21,7 @@ def create_parquet_table(
     """
     del scratch
     check_footer(str(path))
+    # DuckDB would truncate instants that are finer than a microsecond.
     check_int96(str(path))  # DuckDB would truncate them
     name = identifier(table.name)
     connection.execute(f"CREATE TABLE {name} AS FROM {parquet([path])}")

@@ -44,6 +44,7 @@ def check_zone(name: str) -> bool:
     """Whether the time zone is known to both Polars and ``zoneinfo``."""
     try:
         pl.Series([datetime(2000, 1, 1)]).dt.replace_time_zone(name)  # noqa: DTZ001 - local by intent
+        # Either may know a zone that the other does not, and both are asked.
         ZoneInfo(name)
     except (pl.exceptions.PolarsError, LookupError, ValueError, OSError):
         return False
@@ -191,6 +192,7 @@ def _iso(values: pl.Series, wrong: list[Wrong]) -> tuple[pl.Series, pl.Series]:
     day, clock, zone = (parts.struct.field(str(number)) for number in (1, 2, 3))
     fraction = clock.str.extract(r"\.([0-9]+)$").fill_null("").str.strip_chars_end("0")
     frame = pl.DataFrame({"day": day, "clock": clock.str.slice(0, 8), "fraction": fraction})
+    # Seconds, or the whole time of day, may be missing, and are filled up with zeros.
     text = pl.concat_str(
         "day",
         pl.lit("T"),

@@ -17,6 +17,7 @@ from eventlake.verbs import declaration, verbs
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
+# Recipes are canonical JSON, which has no floats.
 _EXACT_PARAMETERS = (str, int, bool, type(None))
 SQL_FILE = "query.sql"
 FEATURES_FILE = "features.json"
@@ -222,6 +223,7 @@ class Projection:
             if (
                 self.parameters[name] is not None
                 and value is not None
+                # Exact types, because True is an integer in Python.
                 and type(value) is not type(self.parameters[name])
             ):
                 expected = type(self.parameters[name]).__name__
@@ -277,6 +279,7 @@ def projection(
 
 
 def _columns(key: Iterable[str]) -> tuple[str, ...]:
+    # A single column may be given as text, which would otherwise be split into characters.
     return (str(key),) if isinstance(key, str) else tuple(key)
 
 

@@ -46,6 +46,7 @@ def capture(function: Callable[..., Any], files: Iterable[str] = ()) -> tuple[st
             installed nor declared, or a notebook function needs more than installed modules.
     """
     name = getattr(function, "__qualname__", "")
+    # Names of lambdas and local functions contain <lambda> and <locals>.
     if not inspect.isfunction(function) or "<" in name or "." in name or function.__closure__:
         message = f"expected a function at the top level of a module, found {name or function!r}"
         hint = "a closure hides values that the source does not show; use parameters= instead."
@@ -60,6 +61,7 @@ def capture(function: Callable[..., Any], files: Iterable[str] = ()) -> tuple[st
     if (
         file is None
         or not is_file
+        # The file of a notebook's cell is temporary, so the function itself is archived.
         or (function.__module__ == "__main__" and not hasattr(sys.modules["__main__"], "__file__"))
     ):
         return f"{NOTEBOOK_FILE}:{name}", {NOTEBOOK_FILE: _notebook_source(function)}
@@ -276,6 +278,7 @@ def _run_in(folder: Path, entry: str, sources: Mapping[str, str]) -> Any:
             message, "make room, or name another folder by the environment variable TMPDIR."
         ) from error
     digest = hashlib.sha256(sources[file].encode()).hexdigest()
+    # Named by the content, so that two versions of a source do not replace each other.
     module = types.ModuleType(f"eventlake_projection_{digest[:16]}")
     module.__file__ = str(folder / file)
     # Dataclasses and pandera models look their module up by name, some of them only later.
@@ -310,6 +313,7 @@ def _importing_from(folder: Path) -> Iterator[None]:
     """
     with _importing:
         names = {path.stem if path.suffix == ".py" else path.name for path in folder.iterdir()}
+        # A module of this name that the caller has imported must not take the archived one's place.
         hidden = {
             name: module
             # Copied, because other threads may import while this one iterates.

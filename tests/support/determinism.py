@@ -1,4 +1,5 @@
-"""The matrix of docs/reference/determinism.md: exact projections that must not care about anything, and inexact ones that must be refused.
+"""The matrix of docs/reference/determinism.md: exact projections, which make one content hash under all run
+conditions, and inexact ones, which are refused.
 
 ``python -m tests.support.determinism`` measures and writes the page; the tests run the same over a smaller
 history.
@@ -52,13 +53,13 @@ SCHEMAS = {
 
 @dataclass(frozen=True)
 class Exact:
-    """One exact projection: SQL by subject where it can be, and a Python function's body where it was written.
+    """One exact projection, as SQL and, for some, as the body of a Python function.
 
     Attributes:
         sql: One SELECT.
-        key: Of its rows.
-        polars: The expression of a LazyFrame over ``snapshot``; empty where it is not written.
-        by: Whether it is a function of one subject's rows.
+        key: The key of its rows.
+        polars: The expression of a LazyFrame over ``snapshot``; empty if there is none.
+        by: Whether its rows depend on one subject at a time.
     """
 
     sql: str
@@ -295,8 +296,8 @@ def polars_projection(name: str, body: str, key: tuple[str, ...]) -> Projection:
     )  # type: ignore[arg-type]
 
 
-def circumstances(*, everything: bool) -> Iterator[RunConditions]:
-    """Threads, memory and order: all combinations, or one after the other."""
+def run_conditions(*, everything: bool) -> Iterator[RunConditions]:
+    """Threads, memory and order: all combinations, or a few of them."""
     if everything:
         for threads, memory, shuffled in product((1, 2, 8), ("4GB", "300MB"), (False, True)):
             yield RunConditions("matrix", threads=threads, memory_limit=memory, shuffled=shuffled)
@@ -309,25 +310,25 @@ def circumstances(*, everything: bool) -> Iterator[RunConditions]:
 
 
 def hashes(lake: Lake, name: str, engine: str, *, everything: bool) -> dict[str, int]:
-    """How many runs made which content hash."""
+    """The number of runs by content hash."""
     history = lake.snapshot().history
     wanted = projection(name, engine)
     ready(Computation(wanted, history))  # refuses what is not exact
     found: dict[str, int] = {}
-    for under in circumstances(everything=everything):
+    for under in run_conditions(everything=everything):
         made = content_hash(rows(wanted, history, under))
         found[made] = found.get(made, 0) + 1
     return found
 
 
 def rows(wanted: Projection, history: PinnedHistory, under: RunConditions = USUAL) -> pa.Table:
-    """A projection's rows under some circumstances."""
+    """A projection's rows under some run conditions."""
     computation = Computation(wanted, history)
     return finish(computation, prepare(computation, RunOptions(under)).rows())
 
 
 def shared(lake: Lake, name: str, half: int, workers: tuple[int, ...]) -> dict[str, int]:
-    """The same of builds by one and more workers, and of one from an earlier build."""
+    """The number of builds by content hash: with each number of workers, and from an earlier build."""
     wanted = projection(name, "duckdb")
     found: dict[str, int] = {}
     builds = (
@@ -346,7 +347,7 @@ def shared(lake: Lake, name: str, half: int, workers: tuple[int, ...]) -> dict[s
 
 
 def refusal(lake: Lake, engine: str, text: str) -> str:
-    """Why a query is refused, in the first line of its reasons; empty where it is accepted."""
+    """The first reason why a query is refused; empty if it is accepted."""
     if engine == "duckdb":
         wanted = el.Projection.sql("refused", f"SELECT {text}", key=["sequence"])
     else:
@@ -410,11 +411,10 @@ def lakes(folder: Path, events: int) -> dict[str, Lake]:
 
 
 def main(events: int) -> str:
-    """Measures, and gives the page.
+    """Measure, and return the page.
 
     Raises:
-        AssertionError: Something that must be one is not, or something that must be refused is
-            accepted.
+        AssertionError: A projection has several content hashes, or an inexact one is accepted.
     """
     import duckdb  # noqa: PLC0415
 
@@ -434,10 +434,10 @@ def main(events: int) -> str:
             assert len(made) == 1, (name, made)
             assert set(by) == set(made), (name, by)
             assert polars in (set(), set(made)), (name, polars)
-            said = "the same" if exact.by else "the same; not by subject, built in full"
+            by_workers = "the same" if exact.by else "the same; not by subject, built in full"
             one, on_polars = next(iter(made)), "the same" if polars else "not written"
             shown.append(
-                f"| {name} | {sum(made.values())} | {len(made)} | {said} | {on_polars} | `{one[:16]}` |"
+                f"| {name} | {sum(made.values())} | {len(made)} | {by_workers} | {on_polars} | `{one[:16]}` |"
             )
         reasons = {}
         for engine, texts in (("duckdb", REFUSED_SQL), ("polars", REFUSED_POLARS)):

@@ -211,6 +211,7 @@ def _compute_and_publish(
     _check_expected(ready_build, request, manifest.content_hash)
     if before is not None:
         _check_same(before, manifest)
+    # Everything that may refuse the rows comes before they are published.
     validate(projection, built.rows, manifest.content_hash)
     if request.perturb:
         check_perturbed(computation, built.rows)

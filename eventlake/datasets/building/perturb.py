@@ -17,6 +17,7 @@ from eventlake.projections.projection import Projection
 from eventlake.projections.rows import finish
 from eventlake.projections.run_conditions import RunConditions
 
+# All at once first: one build suffices if nothing changes.
 _ALL = RunConditions("everything", threads=4, memory_limit="2GB", shuffled=True, buckets=2)
 _EACH = (
     RunConditions("the number of threads", threads=4),

@@ -71,6 +71,7 @@ def reproduce(history: PinnedHistory, archive: Archive, *, trust: bool = False) 
     """
     found: Reproduced = isolated(_reproduce, history, archive, trust=trust)
     then = archive.manifest.manifest_hash
+    # Remembered, so that later builds may reuse the dataset.
     if found.manifest_hash == then and not history.trust.believes:
         history.trust.ledger.note([dataset_statement(then)])
     return found

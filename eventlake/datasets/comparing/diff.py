@@ -202,6 +202,7 @@ class _Patches:
 def _replaced(lines: list[str], new: list[str], old_name: str, new_name: str) -> Iterator[str]:
     """A unified diff with one hunk, between the common first and the common last lines."""
     most = min(len(lines), len(new))
+    # The common end is searched for after the common beginning, so that they do not overlap.
     begin = next((place for place in range(most) if lines[place] != new[place]), most)
     end = next(
         (place for place in range(most - begin) if lines[-1 - place] != new[-1 - place]),

@@ -158,6 +158,7 @@ class _Counts:
         self.changed += total
         self.unchanged += before.num_rows - total
         for place in np.flatnonzero(changed)[: SHOWN - len(self.changed_rows)].tolist():
+            # Only the columns that changed: rows may be wide.
             names = [name for name in self.columns if changes[name][place]]
             was, became = (
                 next(_rows(table.select([*self.key, *names]).slice(place, 1)))

@@ -74,6 +74,7 @@ def matched(before: Archive, after: Archive) -> Matched | None:
         _rows(archive, spine.join(numbers, on=on, how="left", nulls_equal=True))
         for archive, spine in zip((before, after), keyed, strict=True)
     )
+    # A key may hold a row number that no row of the spine has.
     if one.column(MATCH).null_count or other.column(MATCH).null_count:
         return None
     return Matched(tuple(names), one, other, values)

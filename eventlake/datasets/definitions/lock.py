@@ -126,6 +126,7 @@ class Lock:
             "recipe_hash": self.recipe_hash,
             "manifest_hash": self.manifest_hash,
         }
+        # Written by hand, because Python's standard library reads TOML but does not write it.
         text = _HEADER + "".join(
             f"{key} = {value if isinstance(value, int) else _quoted(value)}\n"
             for key, value in lines.items()

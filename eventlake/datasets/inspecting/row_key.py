@@ -65,6 +65,7 @@ def _is(kind: pl.DataType, name: str, value: Any) -> pl.Expr:
     if value is None:
         return pl.col(name).is_null()
     if not isinstance(value, str | int | float | Decimal | date) or (
+        # True would equal 1.
         isinstance(value, bool) and kind != pl.Boolean
     ):
         message = f"{name} is {kind}, not {value!r}"
@@ -78,6 +79,7 @@ def _is(kind: pl.DataType, name: str, value: Any) -> pl.Expr:
         message = f"{value!r} is not a finite number"
         raise ValueError(message)
     return (
+        # The command line passes keys as text.
         pl.col(name).cast(pl.String) == value if isinstance(value, str) else pl.col(name) == value
     )
 

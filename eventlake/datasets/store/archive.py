@@ -67,7 +67,9 @@ class Archive:
         for path in sorted(present):
             folder, _, name = path.rpartition("/")
             removed = f"{folder}/{layout.REMOVED}" in present
+            # A source of the dataset may be called provenance.json as well.
             if name == layout.PROVENANCE and layout.attempt(path) == folder and not removed:
+                # A damaged attempt does not hide another one that is whole.
                 with suppress(CorruptionError, UnsupportedFormatError):
                     provenance = self.provenance_of(folder)
                     whole = all(f"{folder}/{file}" in present for file in provenance["files"])
@@ -192,6 +194,7 @@ class Archive:
                 path=self.folder,
             )
         attempt, files = provenance["attempt"], provenance["files"]
+        # Names of parts begin with their number, so this is the order of the key.
         return attempt, files, sorted(name for name in files if name.startswith(PART))
 
     def pieces(self, of: Mapping[str, Any] | None = None) -> Iterator[pa.Table]:
@@ -346,6 +349,7 @@ def open_archive(storage: Storage, folder: str) -> Archive:
     data = storage.read(path)
     manifest = DatasetManifest.decode(data, path)
     try:
+        # Types are parsed when the dataset is opened, so that the damaged manifest is named.
         for _, kind in (*manifest.schema, *(manifest.recipe.declared_schema or ())):
             from_logical(kind)
     except SchemaMismatchError as error:

@@ -85,6 +85,7 @@ def _old(storage: Storage, keep_last: int, held: Holders) -> list[Archive]:
         by_name.setdefault(archive.manifest.recipe.name, []).append(archive)
     found: list[Archive] = []
     for archives in by_name.values():
+        # The newest come last, and are kept.
         archives.sort(key=lambda one: (one.manifest.recipe.checkpoint.watermark, _built_at(one)))
         found += [
             one

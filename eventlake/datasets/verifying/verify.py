@@ -45,6 +45,7 @@ def verify_datasets(storage: Storage, chain: Chain | None, *, deep: bool) -> Fin
     """
     findings = Findings()
     files = _listed(storage, layout.BUILDS, findings)
+    # If the first listing failed, so would this one.
     published = dict.fromkeys(folders(storage) if files else ())
     unpublished: dict[str, list[str]] = {}
     for item in files:
@@ -159,6 +160,7 @@ def _dataset(
             at_checkpoint(chain, archive.manifest.recipe.checkpoint)
     except EventlakeError as error:
         findings.problems.append(Finding(f"{folder}/{layout.MANIFEST}", error.message))
+    # Only these can be reproduced; others have been reported.
     if len(findings.problems) == before and archive.attempts():
         findings.sound.append(archive)
 
@@ -227,6 +229,7 @@ def _contents(archive: Archive, findings: Findings) -> None:
     """Check the rows, spine and sources of every finished attempt against the manifest."""
     for provenance, whole in archive.attempts():
         try:
+            # Rows of a pruned attempt are gone on purpose.
             for _ in archive.pieces(provenance) if whole else ():
                 pass
             archive.spine(provenance)

@@ -207,6 +207,7 @@ def _operand(side: FeatureDocument | str | UnsetType) -> Feature | int | Decimal
 
 
 def _aggregate(document: FeatureDocument) -> Aggregate:
+    # Missing members and null are both falsy.
     where, window, offset, n = (
         document.where or None,
         document.window or None,

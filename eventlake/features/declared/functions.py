@@ -49,6 +49,7 @@ _ELSEWHERE = {
 }
 
 
+# Two signatures for each function: one window makes a feature, several make a list of features.
 @overload
 def count(
     event_type: str,

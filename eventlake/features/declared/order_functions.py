@@ -11,6 +11,7 @@ from eventlake.features.declared.feature import Aggregate, FeatureList, Many
 from eventlake.features.declared.window import Length
 
 
+# Two signatures for each function: one window makes a feature, several make a list of features.
 @overload
 def last(
     event_type: str,

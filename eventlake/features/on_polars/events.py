@@ -33,6 +33,7 @@ def spine_rows(plan: Plan, spine: pa.Table) -> tuple[pl.DataFrame, pl.DataFrame]
     entities = (
         given.select("entity")
         .drop_nulls()
+        # A stable order, so that an equal spine finds the cached events of the last build.
         .unique(maintain_order=True)
         .with_row_index("code")
         .cast({"code": pl.Int64})

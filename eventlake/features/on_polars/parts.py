@@ -159,6 +159,7 @@ class _Answers:
                 else scale.probe(self._codes, self._instants_of(bound).to_numpy())
             )
             places = np.empty(len(wanted), np.int64)
+            # Keys equal to the probe are not counted: an edge at the very instant is not before it.
             places[self._in_order] = np.searchsorted(self._edge(edge).keys, wanted[self._in_order])
             self._places[look] = places
         return self._places[look]

@@ -25,6 +25,7 @@ def fields_inside(schema: Schema) -> dict[str, tuple[tuple[str, ...], FieldType]
 
 def _inside(kind: FieldType) -> Iterator[tuple[tuple[str, ...], FieldType]]:
     for field in kind.fields:
+        # Polars reads such a name as a pattern over columns.
         if not is_pattern(field.name):
             yield (field.name,), field.type
             yield from (((field.name, *names), inner) for names, inner in _inside(field.type))

@@ -128,6 +128,7 @@ class Plan:
 
     def parts_by_stream(self) -> dict[Stream, list[Part]]:
         """The distinct parts of every stream."""
+        # Ordered sets: features that share a part compute it once, and each stream is read once.
         streams: dict[Stream, dict[Part, None]] = {}
         for part in (part for parts in self.parts.values() for part in parts):
             streams.setdefault(part.stream, {})[part] = None
@@ -153,6 +154,7 @@ class _Compiler:
             parts[one] = tuple(
                 Part(part, stream, one.window, column) for part in AGGREGATES[one.kind].parts(one.n)
             )
+        # After the aggregates, whose types arithmetic needs.
         for feature in self.features.features:
             self._check_arithmetic(feature, types)
         entity, related = self._entity(), []

@@ -107,6 +107,7 @@ def labelled(
     found = _found(spine, history, chosen, ahead)
     ends = {one.event_type: known_to(history, one.event_type, until) for one in ahead}
     labels = [
+        # If no source has reported, the comparison is null, and so is the label.
         pl.when(pl.col(CUTOFF).cast(pl.Int64) + horizon <= pl.lit(ends[one.event_type], pl.Int64))
         .then(found[f"{_LABEL}_{number}"])
         .alias(name)
@@ -214,6 +215,7 @@ def _moved(
     )
     mine = chosen.with_row_index(_ROW).join(pairs, on=SEQUENCE, how="inner")
     late = pl.col("time").cast(pl.Int64) - pl.col(CUTOFF).cast(pl.Int64)
+    # Beyond the furthest horizon, the moved event is in no window.
     moved = (
         mine.filter(late.is_between(1, furthest))
         .sort(_ROW)

@@ -119,6 +119,7 @@ def _of_events(spine: DeclaredSpine, history: PinnedHistory) -> pl.DataFrame:
     """One row per event, with its sequence, and whether it was recorded after its time."""
     plan = _plan_of(spine, history)
     carried, nested = _carried(spine, history)
+    # Event tables have no order, and the number of a spine's row is its place.
     frame = _events(spine, history, plan, nested).sort("sequence")
     shown = [pl.col(column).alias(name) for name, column in carried.items()]
     late = (pl.col("recorded_at") > pl.col("time")).alias(_LATE)
@@ -196,6 +197,7 @@ def _known(spine: DeclaredSpine, history: PinnedHistory, asked: pl.DataFrame) ->
 
 def _months(spine: DeclaredSpine, frame: pl.LazyFrame, end: int | None) -> pl.DataFrame:
     firsts = (
+        # Grouping gives no order, and the number of a spine's row is its place.
         frame.group_by(_ENTITY).agg(pl.col("time").min().alias("first")).collect().sort(_ENTITY)
     )
     until = pl.lit(end, pl.Int64).cast(INSTANT)
@@ -209,5 +211,6 @@ def _months(spine: DeclaredSpine, frame: pl.LazyFrame, end: int | None) -> pl.Da
     return (
         firsts.select(pl.col(_ENTITY).alias(spine.by), months.alias(CUTOFF))
         .explode(CUTOFF)
+        # An entity without an end of a month explodes to a null.
         .drop_nulls(CUTOFF)
     )

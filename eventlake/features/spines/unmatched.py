@@ -99,6 +99,7 @@ def unmatched(plan: Plan, history: PinnedHistory, rows: pa.Table) -> dict[str, s
         return {}
     above = related(plan, history).lazy() if plan.related else None
     found = {}
+    # A type with values in some row has matched; only the others are worth reading again.
     for event_type in _empty(plan, rows):
         frame = unfolded(polars_scan.table(history.table(event_type)), plan.nested[event_type])
         named = frame.select(entity_of(plan, event_type).alias(_ENTITY)).drop_nulls()

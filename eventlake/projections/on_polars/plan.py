@@ -101,6 +101,7 @@ class _Reader:
         return tuple(schema), tuple(type_of(dtype) for dtype in schema.values())
 
     def _Scan(self, node: Any, names: Any, types: Any) -> Step:  # noqa: N802 - named like Polars' node
+        # Everything that decides what a scan reads: a leaf is recognized by comparing plans.
         options = (
             tuple(map(str, node.paths)),
             repr(node.scan_type),
