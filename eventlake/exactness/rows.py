@@ -123,6 +123,7 @@ class Rows:
         )
         minimal: list[Key] = []
         for key in by_size:
+            # A key with more columns says nothing that the smaller one does not.
             if not any(smaller <= key for smaller in minimal):
                 minimal.append(key)
         return cls(tuple(types), frozenset(minimal[:_MOST_KEYS]), first, dict(payloads or {}))
@@ -162,6 +163,7 @@ class Rows:
         for place, column in enumerate(columns):
             first = place
             if column is not None:
+                # The first copy stands for all copies, in keys as well.
                 first = places.setdefault(self.first_equal[column], place)
             first_equal.append(first)
         # A key survives if all of its columns do.
@@ -204,6 +206,7 @@ class Rows:
     def with_constant(self, fixed: Iterable[int]) -> "Rows":
         """The rows that have one value in each of the columns ``fixed``, which keys then omit."""
         constant = {self.first_equal[column] for column in fixed}
+        # A column with a single value tells no two rows apart.
         keys = [key - constant for key in self.keys]
         return Rows.of(self.types, keys, self.first_equal, self.payloads)
 
@@ -250,6 +253,7 @@ def product(left: Rows, right: Rows, *, left_keys: bool, right_keys: bool) -> Ro
     """
     start = len(left.types)
     moved = [{column + start for column in key} for key in right.keys]
+    # A key of each side together is a key of every combination.
     keys: list[Iterable[int]] = [one | other for one in left.keys for other in moved]
     keys += list(left.keys) if left_keys else []
     keys += moved if right_keys else []

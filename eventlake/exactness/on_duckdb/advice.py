@@ -6,7 +6,7 @@ Every suggestion was tried: with it in its place, the query has fewer refusals a
 import copy
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -59,10 +59,13 @@ class Advice:
     def __init__(self, tree: Tree, refusals: Sequence[Refusal], engine: Engine) -> None:
         """See ``advise`` for the arguments."""
         self.suggestions: dict[Kind, list[str]] = {}
+        # Each trial changes the tree in place; the caller's stays as it is.
         self._tree = copy.deepcopy(tree)
         self._left = Counter(map(_kind, refusals))
         self._engine = engine
         self._trials = 0
+        # A list, because the tree changes meanwhile. Inner parts come first: what is around them is
+        # then rewritten with the new ones inside.
         for select, parent, place in list(_sites(self._tree)):
             self._improve(select, parent, place)
 
@@ -115,6 +118,7 @@ class Advice:
         return expression
 
     def _type(self, select: Tree, expression: Tree) -> str | None:
+        # The expression alone over the same tables: enough for its type, and quick to bind.
         query = self._engine.parse("SELECT 1")
         node = query["statements"][0]["node"]
         node["select_list"] = [expression]
@@ -135,6 +139,7 @@ class Advice:
             node["modifiers"] = [
                 one for one in what.get("modifiers", []) if one["type"] != "DISTINCT_MODIFIER"
             ]
+            # In place of a sample there is a condition, so it is shown as well.
             node |= {"where_clause": what["where_clause"]} if sampled else {}
         elif shown_as == "join":
             node["from_table"] = what["right"]
@@ -188,13 +193,11 @@ def _sites(tree: Any, select: Tree | None = None) -> Iterator[tuple[Tree, Any, A
     Yields:
         The SELECT around the part, the object or list that contains it, and its key or index there.
     """
-    members = (
-        tree.items()
-        if isinstance(tree, dict)
-        else enumerate(tree)
-        if isinstance(tree, list)
-        else ()
-    )
+    members: Iterable[tuple[Any, Any]] = ()
+    if isinstance(tree, dict):
+        members = tree.items()
+    elif isinstance(tree, list):
+        members = enumerate(tree)
     inner = tree if isinstance(tree, dict) and _is_select(tree) else select
     for place, one in members:
         yield from _sites(one, inner)
@@ -241,6 +244,7 @@ def _is_sorted(select: Tree, top: Tree) -> bool:
 def _grouped(select: Tree) -> tuple[str, ...]:
     """The group columns that a query returns; none if it does not group."""
     if (
+        # GROUP BY ALL has no group expressions before it is bound.
         not select.get("group_expressions")
         and select.get("aggregate_handling") != "FORCE_AGGREGATES"
     ):
@@ -254,6 +258,7 @@ def _plain(text: str, engine: Engine) -> str:
     plain = re.sub(r'"([a-z_][a-z0-9_]*)"', r"\1", text)
     plain = _INTERVAL.sub(r"INTERVAL \2 \1", plain)
     try:
+        # A keyword or a name with capitals needs its quotes, so the shorter text is parsed again.
         same = engine.render(engine.parse(plain)) == text
     except ValueError:
         return text

@@ -49,6 +49,7 @@ def grouped_rows(node: Node, child: Rows) -> Rows:
     types = [type_of(one) for one in (*groups, *aggregates)]
     types += [{"id": "BIGINT"} for _ in node.get("grouping_functions", [])]
     if not groups:
+        # The empty key: at most one row.
         return Rows.of(types, [()], payloads=payloads_of(aggregates, child))
     # With several grouping sets the groups hold nulls that stand for any value.
     if len(node.get("grouping_sets", [])) > 1:
@@ -95,6 +96,7 @@ def _check_call(
 ) -> Iterator[Refusal]:
     name = name_of(node)
     distinct = node.get("aggregate_type") == "DISTINCT" or node.get("distinct") is True
+    # A constant argument, such as the share of a quantile, is the same for every row.
     computed = [type_of(one) for one in arguments if not is_constant(one)]
     if name in PICKING:
         yield from _check_picking(name, arguments, rows, by)
@@ -110,6 +112,7 @@ def _check_call(
             )
     elif name not in AGGREGATES:
         yield refused(name, aggregate=True)
+    # Counting looks at no value, except to tell distinct ones apart.
     elif any(map(is_float, computed)) and (name not in _COUNTING or distinct):
         yield _refuse_double(name)
     elif any(map(is_ambiguous, computed)) and (name not in {*_COUNTING, "sum"} or distinct):
@@ -179,6 +182,7 @@ def check_window(node: Node, rows: Rows) -> Iterator[Refusal]:
     )
     partitions = node.get("partitions", [])
     yield from check_all(_inner(node))
+    # Rows of different partitions never meet, so the partition's columns take part in every key.
     by = {place for place in map(column, partitions) if place is not None}
     is_aggregate = node["type"] == "WINDOW_AGGREGATE"
     what = name_of(node) if is_aggregate else node["type"].removeprefix("WINDOW_").casefold()

@@ -83,6 +83,7 @@ class EntityRows:
         """The rows that have the same value in both columns of each pair."""
         left = list(self.carriers)
         for one, other in pairs:
+            # A condition equates two entities at a time; a third is met by a condition of its own.
             met = [
                 (first, second)
                 for first in left

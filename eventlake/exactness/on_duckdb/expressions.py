@@ -100,6 +100,7 @@ def type_of(node: Node) -> Type:
         kind: Type = node["return_type"]
         return kind
     value = node.get("value")
+    # Constants carry their type inside. Comparisons and conjunctions have none: they are booleans.
     return value["type"] if isinstance(value, Mapping) and "type" in value else {"id": "BOOLEAN"}
 
 
@@ -122,7 +123,7 @@ def columns_in(node: Any) -> set[int]:
 
 
 def conjuncts(node: Node) -> list[Node]:
-    """The conditions that an AND joins; the condition itself if it is no AND."""
+    """The conditions that an AND joins; the condition itself if it is not an AND."""
     if node.get("type") == "CONJUNCTION_AND":
         return [part for child in node["children"] for part in conjuncts(child)]
     return [node]
@@ -199,9 +200,11 @@ def check(node: Any) -> Iterator[Refusal]:
 
 def _check_function(node: Node) -> Iterator[Refusal]:
     name, children = name_of(node), node.get("children", [])
+    # IEEE 754 defines every comparison of doubles.
     if str(node.get("type", "")).startswith(_COMPARISONS):
         return
     doubles = [child for child in children if is_float(type_of(child)) and not is_constant(child)]
+    # DuckDB has these functions for doubles only, and casts integers for them.
     if name in _WHOLE and all(
         name_of(one) in _CASTS and str(type_of(one["children"][0])["id"]) in _INTEGERS
         for one in doubles
@@ -264,6 +267,7 @@ def check_names(tree: Any) -> Iterator[Refusal]:
         called = str(node.get("function_name") or "").casefold()
         if called in _UNSORTED and id(node) in sorted_:
             continue
+        # Window functions have kinds of their own in the plan, where they are checked.
         if called and called not in _CALLABLE and node.get("class") != "WINDOW":
             yield refused(called)
         if (

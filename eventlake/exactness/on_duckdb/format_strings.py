@@ -53,6 +53,7 @@ def _template(name: str, written: str, spec: str, decimal: tuple[int, int] | Non
     places = _PLAIN.fullmatch(spec)
     if places is None:
         return None
+    # The decimal has as many places as the format asks for, and its text writes all of them.
     if int(places[1]) == decimal[1]:
         return "CAST(x_ AS VARCHAR)"
     return f"CAST(CAST(x_ AS DECIMAL(38, {places[1]})) AS VARCHAR)"

@@ -20,6 +20,8 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+# Without exp, pow, sin and others: the machine's maths library computes them, and libraries differ
+# in the last bit.
 FLOAT_STEPS = _names(
     """
     + - * / sqrt subtract add multiply divide abs @ floor ceil ceiling isnan isfinite isinf
@@ -74,6 +76,7 @@ SCALARS = _names(
 )
 """Functions of exact values. What is not listed is refused."""
 
+# Named here, because the text names them, while the plan has what they stand for.
 MACROS = _names(
     """
     array_append array_pop_back array_pop_front array_prepend array_push_back array_push_front

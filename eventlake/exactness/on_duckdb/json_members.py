@@ -57,6 +57,7 @@ def _read(node: Tree) -> tuple[Tree, str | None]:
         return inner, None
     if text.startswith("$"):
         return inner, path + text[1:]
+    # Such a name cannot be written in a path, or is a JSON pointer.
     return inner, None if '"' in text or text.startswith("/") else f'{path}."{text}"'
 
 
@@ -82,10 +83,12 @@ def _value(what: Tree, path: str, kind: Tree, scope: Scope, *, lenient: bool) ->
             return None
         packed = ", ".join(f"{quoted(name)}: v{place}_" for place, name in enumerate(known))
         values = {f"v{place}_": one for place, one in enumerate(known.values())}
+        # A cast makes null of what is not an object. Members alone would make a struct of nulls.
         return scope.fill(
             f"CASE WHEN json_type(x_, {at}) = 'OBJECT' THEN {{{packed}}} END", x_=what, **values
         )
     if _name(kind) == "list":
+        # Items come out as texts, whose members cannot be read by a path.
         if _name(kind["children"][0]) in {"struct", "list", "json"}:
             return None
         text = _cast(

@@ -52,6 +52,7 @@ _READERS = frozenset(
 _WRITERS = frozenset({"json_array", "json_object", "json_quote", "to_json"})
 _ITEM_FUNCTIONS = frozenset({"list_extract", "array_extract", "list_element"})
 _LIST_FUNCTIONS = frozenset({"list_value", "list_pack"})
+# These return one of their values as it is, so it stays JSON of an event.
 _SELECTING_AGGREGATES = frozenset(
     {
         "any_value",
@@ -263,7 +264,9 @@ def _paths(arguments: list[Node]) -> Iterator[Path]:
             if inner.get("expression_class") == "BOUND_CONSTANT"
             else None
         )
+        # A list of paths reads each of them.
         several = value.get("children", []) if isinstance(value, Mapping) else [{"value": value}]
         for item in several:
             text = item.get("value")
+            # A computed path may be any, so the whole document counts as read.
             yield path_of(text) if isinstance(text, str) else ()

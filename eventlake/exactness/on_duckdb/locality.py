@@ -54,6 +54,7 @@ class Locality:
     def _refused(self, reason: str, node: Node) -> EntityRows:
         self.reasons.append(reason)
         children = [self.rows(child) for child in node.get("children", [])]
+        # An entity that no column carries: no step above can combine rows by it.
         return EntityRows(sum(child.width for child in children), (Carriers(),))
 
     def _child(self, node: Node, number: int = 0) -> EntityRows:
@@ -72,6 +73,7 @@ class Locality:
         name = name_of(node)
         if name == "seq_scan":
             rows = EntityRows(len(numbers), (self._scanned_carriers(node, numbers),))
+        # The generator runs for each row of its child, which keeps its entity.
         elif name in _GENERATORS and node.get("children"):
             rows = EntityRows(len(numbers)).product(
                 self._child(node).projected(node.get("projected_input", []))

@@ -74,6 +74,7 @@ class Analysis:
 
     def _check_json(self, node: Node, inputs: Sequence[Rows]) -> None:
         """Note what a node's own expressions read of JSON."""
+        # An expression over several inputs numbers their columns one after the other.
         both = reduce(
             lambda left, right: product(left, right, left_keys=False, right_keys=False),
             inputs,
@@ -143,6 +144,7 @@ class Analysis:
         return rows.select(node["projection_ids"]) if node.get("projection_ids") else rows
 
     def _dummy_scan(self, _: Node) -> Rows:
+        # A SELECT without FROM has one row.
         return Rows.of([{"id": "INTEGER"}], [()])
 
     def _empty_result(self, node: Node) -> Rows:
@@ -217,6 +219,8 @@ class Analysis:
 
     def _order_by(self, node: Node) -> Rows:
         child = self._child(node)
+        # Not checked for ties: rows are stored in the order of their key. LIMIT and others look at
+        # it again.
         self._check([order["expression"] for order in node["orders"]], child)
         return child
 
@@ -239,6 +243,7 @@ class Analysis:
             if node.get(bound, {}).get("type") not in {"CONSTANT_VALUE", "UNSET", None}:
                 self._refuse("LIMIT", "the number of rows is computed", "", "a number")
         limit = node.get("limit_val", {})
+        # After LIMIT 1 there is nothing left to tell apart.
         is_one = limit.get("constant_integer") == 1 and limit.get("type") == "CONSTANT_VALUE"
         return child.with_columns([], [()]) if is_one else child
 
@@ -351,6 +356,7 @@ class Analysis:
 
     def _union(self, node: Node) -> Rows:
         children = [self.rows(child) for child in node["children"]]
+        # The same row may come from both sides, so no key survives.
         return Rows.of(children[0].types, payloads=common_payloads(children))
 
     def _except(self, node: Node) -> Rows:

@@ -69,6 +69,7 @@ def _sum(
 ) -> tuple[Tree, int] | None:
     if left is None or right is None:
         return None
+    # Both over one denominator, so that the sum stays in integers.
     by = lcm(left[1], right[1])
     parts = [
         scope.fill(f"x_ * {by // one[1]}" if by != one[1] else "x_", x_=one[0])
@@ -93,6 +94,7 @@ def means(node: Tree, scope: Scope, what: Tree) -> Iterator[Tree]:
     if found is None:
         return
     total, number = _call_over(node, "sum", found[0]), renamed_call(node, "count")
+    # The sum and the count are exact; doubles come in the last step.
     text = "CAST(total_ AS DOUBLE) / number_" + (f" / {found[1]}" if found[1] > 1 else "")
     yield scope.fill(text, total_=total, number_=number)
 
@@ -130,12 +132,14 @@ def spread(node: Tree, name: str, scope: Scope, what: Tree) -> Iterator[Tree]:
     number = renamed_call(node, "count")
     total = _call_over(node, "sum", scope.fill(unit[0], x_=inner))
     squares = _call_over(node, "sum", scope.fill(f"{unit[0]} * {unit[0]}", x_=inner))
+    # Of a single row the sample's variance is null, as the aggregate's is.
     below = "nullif(n_ * (n_ - 1), 0)" if SPREADS[name] else "(n_ * n_)"
     text = f"CAST(n_ * q_ - s_ * s_ AS DOUBLE) / {below}"
     if name not in _VARIANCES:
         text = f"sqrt({text})"
     if name == "sem":
         text = f"{text} / sqrt(n_)"
+    # A variance has the square of the unit.
     divisor = (10 ** unit[1] * by) ** (2 if name in _VARIANCES else 1)
     text = f"{text} / {divisor}" if divisor > 1 else text
     yield scope.fill(text, n_=number, s_=total, q_=squares)
@@ -151,6 +155,7 @@ def unit_of(what: Tree, scope: Scope) -> tuple[str, int] | None:
     scale = decimal[1] if decimal else 0
     if not is_exact(kind) or (decimal and sum(decimal) > _MOST_DIGITS):
         return None
+    # HUGEINT, because squares of 64-bit integers need 126 bits.
     return (f"CAST(x_ * {10**scale} AS HUGEINT)" if scale else "CAST(x_ AS HUGEINT)"), scale
 
 
@@ -172,6 +177,7 @@ def pairs(node: Tree, name: str, scope: Scope, arguments: Sequence[Tree]) -> Ite
     )
     place = "filter_expr" if node.get("class") == "WINDOW" else "filter"
     conditions = [
+        # All sums are over the same pairs: those in which neither side is null.
         *([node[place]] if node.get(place) else []),
         *(scope.fill("x_ IS NOT NULL", x_=one) for one in arguments),
     ]

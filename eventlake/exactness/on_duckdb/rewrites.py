@@ -71,6 +71,7 @@ def _scalars(name: str, scope: Scope, arguments: Sequence[Tree], node: Tree) -> 
     elif name in {"pow", "power", "^", "**"}:
         yield from _powers(scope, arguments)
     elif name == "hash" and arguments:
+        # 15 hexadecimal digits are 60 bits, which BIGINT holds.
         values = ", ".join(f"x{place}_" for place in range(len(arguments)))
         whole = values if len(arguments) == 1 else f"({values})"
         text = f"CAST('0x' || left(md5(CAST({whole} AS VARCHAR)), 15) AS BIGINT)"
@@ -83,6 +84,7 @@ def _scalars(name: str, scope: Scope, arguments: Sequence[Tree], node: Tree) -> 
 
 def _powers(scope: Scope, arguments: Sequence[Tree]) -> Iterator[Tree]:
     power = arguments[1].get("literal", {}).get("text") if len(arguments) > 1 else None
+    # Multiplied exactly, and then a double, as pow returns one.
     if power in {"2", "3"}:
         yield scope.fill(f"CAST({' * '.join(['x_'] * int(power))} AS DOUBLE)", x_=arguments[0])
     elif power == "0.5":
@@ -94,6 +96,7 @@ def _rounded(name: str, scope: Scope, arguments: Sequence[Tree]) -> Iterator[Tre
     if name == "round":
         yield from quotients.rounded(scope, what, by, arguments[1:])
     elif by.get("literal", {}).get("kind") == "INTEGER" and is_exact(scope.type_of(what)):
+        # // truncates towards zero, so what it divides is first rounded down to a multiple of n.
         yield scope.fill("CAST(x_ - (x_ % n_ + n_) % n_ AS BIGINT) // n_", x_=what, n_=by)
 
 
@@ -122,8 +125,10 @@ def _picking(node: Tree, name: str, scope: Scope, arguments: Sequence[Tree]) -> 
     conditions = [scope.fill("x_ IS NOT NULL", x_=one) for one in known]
     filters = [*([node["filter"]] if node.get("filter") else []), *conditions]
     several = len(arguments) > 2  # noqa: PLR2004 - max_by(value, order, n)
+    picking = "first" if first else "last"
+    # The value last, as in ``_ordered``.
     for tie in [*scope.tie_breakers(value, by), [value]]:
-        call = renamed_call(node, "list" if several else "first" if first else "last")
+        call = renamed_call(node, "list" if several else picking)
         call["arguments"] = call["arguments"][:1]
         kind = "ASCENDING" if first or not several else "DESCENDING"
         orders = [
@@ -251,6 +256,7 @@ def joins(node: Tree, scope: Scope) -> Iterator[Tree]:
     columns = [*node.get("using_columns", []), *(names[-1] for names in read if names[0] == name)]
     if columns:
         join = copy.deepcopy(node)
+        # Of several events at one instant the latest counts.
         number = "row_number() OVER (PARTITION BY part_ ORDER BY sequence DESC)"
         sub = scope.parse(f"(SELECT * FROM table_ QUALIFY {number} = 1)")["subquery"]
         for one in nodes(sub):

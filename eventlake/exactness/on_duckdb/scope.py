@@ -111,5 +111,6 @@ def _filled(tree: Any, parts: dict[str, Tree]) -> Any:
         return tree
     names = tree.get("column_names", [])
     if tree.get("class") == "COLUMN_REF" and len(names) == 1 and names[0] in parts:
+        # A copy for each place, because later rewrites change trees in place.
         return copy.deepcopy(parts[names[0]]) | {"alias": ""}
     return {name: _filled(value, parts) for name, value in tree.items()}

@@ -49,6 +49,7 @@ def mean(what: Expression, shown: str) -> str:
         return DECLARED
     if kind in {"Decimal", "Boolean", "Int128"}:
         return f"{shown}.sum().cast(pl.Float64) / {shown}.count()"
+    # Sums of integers wrap around in Polars; one of 128 bits is beyond every history.
     if kind in _INTEGERS:
         return f"{shown}.cast(pl.Int128).sum().cast(pl.Float64) / {shown}.count()"
     return "the sum and the count of an exact number, and divide them in the last step"
@@ -69,6 +70,7 @@ def spread(what: Expression, shown: str, *, less: int, root: bool) -> str:
     squares = (
         f"({number} * ({whole} * {whole}).sum() - {whole}.sum() * {whole}.sum()).cast(pl.Float64)"
     )
+    # In integers up to the last division; ``when`` gives null where the aggregate does.
     below = f"({number} * ({number} - {less}))" if less else f"({number} * {number})"
     return f"pl.when({number} > {less}).then(({squares} / {below}){'.sqrt()' if root else ''})"
 
@@ -98,6 +100,7 @@ def sorted_by(
     columns = list(dict.fromkeys([*orders, *key]))
     shown = ", ".join(map(json.dumps, columns))
     for name, given in (flags or {}).items():
+        # The key follows the direction of the last column, so that "the latest" stays the latest.
         extended = [*given, *([given[-1]] * len(columns) if given else [])][: len(columns)]
         if any(extended):
             shown += f", {name}={True if all(extended) else extended}"

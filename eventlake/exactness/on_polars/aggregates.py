@@ -39,6 +39,7 @@ def aggregate(findings: Findings, one: Expression, context: Context) -> Value:
             "",
             'interpolation="lower" and "higher", and what lies between them when read',
         )
+    # A computed argument would be a value of some row.
     if any(argument.kind != "literal" for argument in one.children[1:]):
         findings.refuse(f"{name}()", "an argument is computed", "", "a number")
     return Value(ONE)

@@ -7,7 +7,7 @@ from eventlake.exactness.rows import Rows
 
 
 def conjuncts(condition: Expression) -> list[Expression]:
-    """The conditions that an AND joins; the condition itself if it is no AND."""
+    """The conditions that an AND joins; the condition itself if it is not an AND."""
     if condition.kind == "binary" and condition.name in {"and", "&"}:
         return [part for child in condition.children for part in conjuncts(child)]
     return [condition]
@@ -25,7 +25,7 @@ def narrowed(rows: Rows, names: Sequence[str], conditions: Iterable[Expression])
 def _accepted_texts(condition: Expression) -> tuple[str, frozenset[str]] | None:
     """A column and the texts that a condition accepts for it.
 
-    None if the condition is no comparison of one column with constant texts.
+    None if the condition does not compare one column with constant texts.
     """
     if condition.kind == "binary" and condition.name in {"or", "|"}:
         found = [_accepted_texts(one) for one in condition.children]
@@ -42,6 +42,7 @@ def _accepted_texts(condition: Expression) -> tuple[str, frozenset[str]] | None:
     columns = {one.name for one in sides if one.kind == "column"}
     values = [value for one in sides if one.kind == "literal" for value in _flat(one.options[:1])]
     texts = frozenset(value for value in values if isinstance(value, str))
+    # A value that is not a text, such as null, accepts rows of other types.
     if len(columns) != 1 or not texts or len(texts) < len(set(values)):
         return None
     return columns.pop(), texts

@@ -114,6 +114,7 @@ class Table:
 
     def with_rows(self, names: tuple[str, ...], rows: Rows) -> "Table":
         """Other columns of the same rows, in the same order."""
+        # Advice extends the sort, and can name only columns that are still there.
         sort_is_visible = set(self.sorted_by) <= set(names)
         order = (self.sorted_by, self.flags) if sort_is_visible else ()
         return Table(names, rows, self.ordered, *order)

@@ -109,6 +109,8 @@ def _filter(findings: Findings, one: Expression, context: Context) -> Value:
         if value.state == ALIGNED and same_rows:
             return Value(ALIGNED, (*value.filters, condition))
         if value.state == ONE:
+            # A single value is repeated for the rows of the condition, of which the filter keeps
+            # some.
             return Value(ALIGNED, (*by.filters, condition))
     return findings.refuse(
         "filter()",

@@ -135,6 +135,7 @@ class Findings(ABC):
         text = source(one)
         if text is None:
             return "…"
+        # Code that is made from a plan is quoted only if Polars makes the same plan of it.
         if one.kind == "column" or self._trial is None or self._trial.gives(text, one, context):
             return text
         return "…"

@@ -55,6 +55,7 @@ FLOAT_OPERATORS = _names("+ - * / == != < <= > >= eq_missing ne_missing")
 OPERATORS = FLOAT_OPERATORS | _names("// div % & | ^ and or")
 """Operators between exact values."""
 
+# Sums of integers are in here, and refused elsewhere if they can wrap around.
 AGGREGATES = _names(
     """
     min max sum n_unique median quantile any all bitwise.and bitwise.or bitwise.xor

@@ -28,6 +28,7 @@ def joined_rows(
     if kind not in KINDS - {"Full"} or columns is None:
         return None
     left_once = left.rows.is_key(on_left)
+    # An as-of join gives each left row at most one partner.
     right_once = kind == "AsOf" or right.rows.is_key(on_right)
     # The keys of the side that can be null do not tell rows without a partner apart.
     rows = product(
@@ -53,6 +54,7 @@ def is_sorted(step: Step, on: Expression) -> bool:
         return first.kind == "column" and first.name == on.name and not step.options[0]
     if step.kind not in {"filter", "select", "with_columns", "project", "cache"}:
         return False
+    # The column may have had another name below.
     outputs = dict(step.outputs) if step.kind in {"select", "with_columns"} else {}
     return is_sorted(step.inputs[0], outputs.get(on.name, on))
 

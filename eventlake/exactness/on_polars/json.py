@@ -30,6 +30,7 @@ def check_json(one: Expression, payload: Payload | None) -> tuple[list[Refusal],
         )
         return [refusal], set()
     if one.name == "str.json_decode":
+        # Only the members that the type declares are read.
         reads = {Read(path, payload.event_types) for path in _leaf_paths(one.type)}
         inexact = sorted(type_names(one.type) - _DECODED)
         if not inexact:

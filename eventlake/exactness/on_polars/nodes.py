@@ -122,6 +122,7 @@ def all_float(kind: object) -> bool:
 def counts_rows(one: Expression) -> bool:
     """Whether an ``int_range`` numbers the rows: ``int_range(0, pl.len())`` with step 1."""
     start, stop = one.children[:2]
+    # Polars casts ``len()`` to the type of the range.
     while stop.kind == "cast":
         stop = stop.children[0]
     return (

@@ -9,6 +9,7 @@ from eventlake.exactness.on_polars.nodes import Expression, counts_rows
 from eventlake.exactness.refusals import ZEROS
 from eventlake.exactness.rows import is_float
 
+# The ranks that equal values share.
 _RANKS = frozenset({"min", "max", "dense"})
 _COMPARING = frozenset(
     {"cum_sum", "cum_max", "cum_min", "is_first_distinct", "is_last_distinct", "rle_id"}

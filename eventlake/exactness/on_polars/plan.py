@@ -34,6 +34,8 @@ class Analysis:
 
     def table(self, step: Step) -> Table:
         """The rows that a step returns; notes what in it, or below it, is not exact."""
+        # Polars' frames have no names. A leaf is recognized by its whole plan: files, literals and
+        # buffers.
         for leaf in self._leaves:
             if step == leaf.step:
                 keys = [
@@ -110,6 +112,7 @@ class Analysis:
         values = [self.checker.value(one, context) for _, one in step.outputs]
         several = [value for value in values if value.state != ONE]
         if not several:
+            # Single values alone make one row.
             return Table(step.names, Rows.of(step.types, [()]), ordered=True)
         if any(value.state != ALIGNED for value in several) and len(several) > 1:
             self.checker.refuse(
@@ -169,6 +172,7 @@ class Analysis:
                     "two rows: either is 0",
                     self._after_sort(below, f"with_row_index({json.dumps(step.names[0])})"),
                 )
+            # The row's number is a key.
             rows = below.rows.projected([None, *range(len(below.names))], step.types)
             return Table(step.names, rows.with_columns([], [[0]]), below.ordered)
         if name == "unnest":
@@ -298,6 +302,7 @@ class Analysis:
         rows = joined_rows(step, left, right, on_left, on_right)
         if rows is None and kind != "Full":
             self.checker.refuse(f"a {kind} join", "not known to be exact")
+        # The rows of a join come in no order that Polars promises.
         return _unknown_rows(step) if rows is None else Table(step.names, rows)
 
     def _check_asof(self, step: Step, left: Table, right: Table, on_right: Sequence[int]) -> None:

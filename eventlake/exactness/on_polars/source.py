@@ -43,6 +43,7 @@ def source(one: Expression) -> str | None:
 
 
 def _method(one: Expression, written: Sequence[str]) -> str | None:
+    # The plan's name of ``str.join``.
     if one.name == "str.concat_vertical":
         return f"{written[0]}.str.join({one.options[0]!r}, ignore_nulls={one.options[1]!r})"
     if not one.children or one.children[0].kind == "literal":
