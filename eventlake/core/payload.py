@@ -127,7 +127,7 @@ def _number(value: float | Decimal) -> str:
     if abs(value.adjusted()) > _MAX_DECIMAL_EXPONENT:
         message = (
             f"expected a decimal of at most {_MAX_DECIMAL_EXPONENT} digits "
-            "before or behind the point"
+            "before or after the point"
         )
         raise ValueError(message)
     return f"{value:f}"

@@ -200,10 +200,10 @@ def _check_table_functions(tree: str, text: str, functions: Collection[str]) -> 
         ]
         names = {str(call.get("function_name")).casefold() for call in calls}
     except RecursionError:
-        message = "expected a query of fewer levels around a function behind FROM"
+        message = "expected a query of fewer levels around a function after FROM"
         raise InvalidInputError(message, "put the inner query into a WITH.", sql=text) from None
     if others := sorted(names.difference(functions)):
-        message = f"expected functions behind FROM that only give rows, found {', '.join(others)}"
+        message = f"expected functions after FROM that only return rows, found {', '.join(others)}"
         raise InvalidInputError(
             message,
             "read a table of the lake, or pass other rows as a frame: snapshot.sql(query,"
@@ -232,5 +232,5 @@ def _check_hidden(tree: str, text: str, functions: Collection[str], level: int) 
         # Every occurrence must have been one of the calls checked above.
         if len(calls) == len(_HIDING.findall(tree)):
             return
-    message = "expected a query whose SQL stands in it, found a function that runs SQL from a text"
+    message = "expected a query without hidden SQL, found a function that runs SQL from a text"
     raise InvalidInputError(message, "write the query itself in the place of query('…').", sql=text)

@@ -16,9 +16,9 @@ ENDS_IN_A_KEY = (
     " the equal ones comes first"
 )
 DECLARED = (
-    "it over an exact value, and compute doubles last: over the numerator of a quotient; or over"
-    " DECIMAL, as which a schema declares a field (multipleOf), or as which its digits are read"
-    " from events: (data ->> 'x')::DECIMAL(18, 6)"
+    "it over an exact value, such as the numerator of a quotient, and compute doubles last; or over"
+    " DECIMAL: declare the field in a schema (multipleOf), or read its digits from events:"
+    " (data ->> 'x')::DECIMAL(18, 6)"
 )
 ADDITION = "a + b + c depends on which two are added first, and threads decide that"
 """Why a sum of floats is not determined."""

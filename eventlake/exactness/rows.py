@@ -190,13 +190,12 @@ class Rows:
 
     def of_types(self, column: int, types: frozenset[str]) -> "Rows":
         """The rows that have one of ``types`` in a column, which may be that of the event type."""
-        payloads = {
-            place: one.of_types(types)
-            if one.type_column is not None
-            and self.first_equal[one.type_column] == self.first_equal[column]
-            else one
-            for place, one in self.payloads.items()
-        }
+        payloads = dict(self.payloads)
+        for place, one in self.payloads.items():
+            if one.type_column is None:
+                continue
+            if self.first_equal[one.type_column] == self.first_equal[column]:
+                payloads[place] = one.of_types(types)
         return replace(self, payloads=payloads)
 
     def select(self, columns: Sequence[int]) -> "Rows":

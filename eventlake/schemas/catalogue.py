@@ -137,8 +137,7 @@ class Catalogue:
         )
         if double is not None:
             message = (
-                f"event types {double!r} and {name!r} would be one table in SQL, which does not"
-                " know case"
+                f"event types {double!r} and {name!r} would be one table in SQL, which ignores case"
             )
             raise InvalidInputError(message, "give the type another name.", event_type=name)
         versions = self.types.get(name, ())

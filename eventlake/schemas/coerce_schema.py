@@ -40,7 +40,7 @@ def schema_of(event_type: str, given: Any) -> Schema:
         message = f"expected the name of an event type, found {event_type!r}"
         raise InvalidInputError(
             message,
-            f"names that begin with {OURS!r} are for tables of ours.",
+            f"names that begin with {OURS!r} are reserved for internal tables.",
             event_type=event_type,
         )
     if _CONTROL.search(event_type) or len(event_type.encode()) > MAX_ATTRIBUTE_BYTES:
@@ -62,8 +62,10 @@ def schema_of(event_type: str, given: Any) -> Schema:
 def _misread(name: str) -> str | None:
     """Why a column must not have this name; None if it may."""
     if is_pattern(name):
-        return "Polars would take the name for a pattern of names"
-    return f"names that begin with {OURS!r} are for columns of ours" if is_ours(name) else None
+        return "Polars would read the name as a pattern of names"
+    if is_ours(name):
+        return f"names that begin with {OURS!r} are reserved for internal columns"
+    return None
 
 
 def _described(event_type: str, given: Any) -> Schema:

@@ -156,9 +156,9 @@ def infer(event_type: str, payloads: Iterable[str | None], total: int) -> Propos
     """Propose a schema for valid payloads.
 
     Args:
-        event_type: Theirs.
-        payloads: JSON texts, all there are or a sample.
-        total: How many there are.
+        event_type: The event type of the payloads.
+        payloads: JSON texts: all that exist, or a sample.
+        total: The number of payloads that exist.
     """
     seen, rows = ObservedField(), 0
     for payload in payloads:
@@ -249,7 +249,7 @@ def _text(seen: ObservedField) -> tuple[FieldType, str]:
         kind = FieldType(
             "decimal", precision=max(DEFAULT_PRECISION, seen.whole + seen.scale), scale=seen.scale
         )
-        return kind, f"text, always a decimal with {seen.scale} digits behind the point"
+        return kind, f"text, always a decimal with {seen.scale} digits after the point"
     if len(seen.texts) <= _MOST_VALUES and len(seen.texts) * 10 <= seen.values:
         values = ", ".join(sorted(seen.texts))
         reason = f"text with {len(seen.texts)} values, an enum if these are all: {values}"
@@ -267,7 +267,7 @@ def _number(seen: ObservedField) -> tuple[FieldType, str]:
     kind = FieldType(
         "decimal", precision=max(DEFAULT_PRECISION, seen.whole + seen.scale), scale=seen.scale
     )
-    return kind, f"numbers with up to {seen.whole} digits before and {seen.scale} behind the point"
+    return kind, f"numbers with up to {seen.whole} digits before and {seen.scale} after the point"
 
 
 def _named(kinds: Mapping[str, int]) -> str:

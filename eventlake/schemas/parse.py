@@ -160,7 +160,11 @@ def _may_be_tiny(payloads: pa.Array, plain: bytes) -> bool:
 
     For a decimal such as 1e-999 Arrow reads beyond a table of powers: it returns 0, or crashes.
     """
-    suspects = [_EXPONENT] * has_long_number(plain) + [_ESCAPED] * (b"\\u00" in plain)
+    suspects = []
+    if has_long_number(plain):
+        suspects.append(_EXPONENT)
+    if b"\\u00" in plain:
+        suspects.append(_ESCAPED)
     return any(pc.any(pc.match_substring_regex(payloads, pattern)).as_py() for pattern in suspects)
 
 

@@ -259,7 +259,7 @@ def _clashes(columns: Sequence[str]) -> Iterator[tuple[str, str]]:
         (
             name,
             (
-                "is what another field would be called, which has the name of a column that every"
+                "is the column of another field too, which has the name of a column that every"
                 " table has"
             ),
         )
@@ -310,8 +310,8 @@ def _problems_of_names(kind: FieldType, path: str) -> Iterator[tuple[str, str]]:
             yield (
                 path,
                 (
-                    f"fields {seen[folded]!r} and {field.name!r} are one name in SQL, which does"
-                    " not know case"
+                    f"fields {seen[folded]!r} and {field.name!r} are one name in SQL, which ignores"
+                    " case"
                 ),
             )
         seen[folded] = field.name

@@ -131,14 +131,14 @@ def _checked(
     _check_known(event_type, path, check, _CHECK_KEPT)
     name, facts = check.name or "?", check.statistics or {}
     if not _is_builtin(check, name):
-        _refuse(event_type, path, f"check {name!r} of one's own is not supported", _CHECKS_HINT)
+        _refuse(event_type, path, f"custom check {name!r} is not supported", _CHECKS_HINT)
     # Such a check refuses null, which the column allows.
     if nullable and not check.ignore_na:
         _refuse(
             event_type,
             path,
             f"check {name!r} with ignore_na=False of a nullable column is not supported",
-            "say nullable=False.",
+            "set nullable=False.",
         )
     if (
         name == "isin"

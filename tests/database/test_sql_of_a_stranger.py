@@ -152,7 +152,7 @@ def test_archived_sql_reads_the_history_and_nothing_else(tmp_path, monkeypatch, 
     lake = el.open(storage)
     history = pl.DataFrame({"subject": ["a"], "n": [1]})
     with pytest.raises(
-        EventlakeError, match=r"refused|one SELECT|only reads|only give rows|does not exist"
+        EventlakeError, match=r"refused|one SELECT|only reads|only return rows|does not exist"
     ):
         lake.reproduce(forged)
     with pytest.raises(EventlakeError):

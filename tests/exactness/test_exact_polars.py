@@ -699,7 +699,7 @@ def test_extremes_and_groups_of_numbers_with_two_zeros_follow_the_advice(zeros):
     ):
         with pytest.raises(
             InvalidProjectionError,
-            match=r"0.0 and -0.0(?s:.*)over DECIMAL, as which a schema declares a field",
+            match=r"0.0 and -0.0(?s:.*)over DECIMAL: declare the field in a schema",
         ):
             zeros.build(
                 el.Projection.sql(

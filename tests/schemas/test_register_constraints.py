@@ -595,12 +595,12 @@ def test_a_check_that_is_not_kept_is_refused_by_name(lake, name, kind):
         (pp.Column(str, pp.Check.isin([])), "no value"),
         (pp.Column(str, pp.Check.isin(["a", 1])), "isin"),
         (pp.Column(str, [pp.Check.isin(["a"]), pp.Check.isin(["b"])]), "no value"),
-        (pp.Column(int, pp.Check(lambda _: True)), "of one's own"),
+        (pp.Column(int, pp.Check(lambda _: True)), "custom check"),
         (
             pp.Column(
                 str, pp.Check(lambda _: True, name="isin", statistics={"allowed_values": ["a"]})
             ),
-            "of one's own",
+            "custom check",
         ),
         (pp.Column(int, pp.Check.ge(1, raise_warning=True)), "raise_warning=True"),
         (pp.Column(int, pp.Check.ge(1, ignore_na=False), nullable=True), "ignore_na=False"),

@@ -241,7 +241,7 @@ def test_names_that_sql_takes_for_one_are_refused(lake):
                 "properties": {"Amount": {"type": "string"}, "amount": {"type": "string"}},
             },
         )
-    with pytest.raises(InvalidInputError, match="another field would be called"):
+    with pytest.raises(InvalidInputError, match="the column of another field"):
         lake.register(
             "x",
             {
@@ -261,10 +261,10 @@ def test_names_that_would_be_taken_for_something_else_are_refused(lake, name):
         pa.schema([(field, pa.int64()) for field in fields]),
     ):
         with pytest.raises(
-            InvalidInputError, match=f"schema of pay, field {re.escape(name)}: .*(pattern|ours)"
+            InvalidInputError, match=f"schema of pay, field {re.escape(name)}: .*(pattern|reserved)"
         ):
             lake.register("pay", schema)
-    with pytest.raises(InvalidInputError, match="for tables of ours"):
+    with pytest.raises(InvalidInputError, match="reserved for internal tables"):
         lake.register("Eventlake pay", PAYMENT)
     lake.register(
         "pay",

@@ -19,7 +19,7 @@ def check_format(document: Mapping[str, Any], where: str, supported: int) -> Non
         message = f"{where}: expected a format number, found {found!r}"
         raise CorruptionError(message, "is this a file of eventlake?", path=where)
     if not found:
-        message = f"{where} has format 0, which was a draft and is read no more"
+        message = f"{where} has format 0, which was a draft and is no longer read"
         raise UnsupportedFormatError(
             message,
             "append the events to a new lake, with the version that wrote this one.",

@@ -121,7 +121,9 @@ def _picking(node: Tree, name: str, scope: Scope, arguments: Sequence[Tree]) -> 
     whole = name.endswith("_nulls_last")
     if not whole and (by.get("column_names", [""])[-1] not in _TIMES or len(scope.sources) > 1):
         known.append(by)
-    nulls = ("NULLS_LAST" if first else "NULLS_FIRST") if whole else "ORDER_DEFAULT"
+    nulls = "ORDER_DEFAULT"
+    if whole:
+        nulls = "NULLS_LAST" if first else "NULLS_FIRST"
     conditions = [scope.fill("x_ IS NOT NULL", x_=one) for one in known]
     filters = [*([node["filter"]] if node.get("filter") else []), *conditions]
     several = len(arguments) > 2  # noqa: PLR2004 - max_by(value, order, n)

@@ -79,13 +79,10 @@ def known_events(
     rows = rows_of(batch.keys, np.concatenate([one.keys for one in suspects]))
     pairs = batch.pairs(rows).with_columns(row=pl.Series(rows))
     # A cell of a large tier spans several commits, so the suspects may include commits to come.
-    versions = {
-        version
-        for one in suspects
-        for some in one.versions
-        for version in some
-        if version < chain.next_version
-    }
+    versions: set[int] = set()
+    for one in suspects:
+        for some in one.versions:
+            versions.update(version for version in some if version < chain.next_version)
     for start, events in events_of(chain, versions, columns):
         stored = pl.DataFrame(events)
         met = pairs.join(stored.select(_KEY).with_row_index("at"), on=_KEY).select(
