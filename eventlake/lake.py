@@ -21,6 +21,7 @@ from eventlake.core.instants import format_instant
 from eventlake.datasets import verbs as dataset_verbs
 from eventlake.datasets.auditing.predictions import PredictionExplanation
 from eventlake.datasets.building.buckets import Executor, InProcessExecutor
+from eventlake.datasets.building.build_once import LEASE_TIMING, LeaseTiming
 from eventlake.datasets.comparing.diff_report import DatasetDiff
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.definitions.dataset_toml import Definition
@@ -130,13 +131,14 @@ class Lake:
     Open one with ``create`` or ``open``. It can be shared among threads.
     """
 
-    def __init__(self, chain: Chain) -> None:
+    def __init__(self, chain: Chain, *, lease: LeaseTiming = LEASE_TIMING) -> None:
         if type(chain) is not Chain:
             message = (
                 f"expected el.open(…) or el.create(…) to make a lake, found el.Lake({chain!r})"
             )
             raise InvalidInputError(message, "write el.open('my-lake').")
         self._chain = chain
+        self._lease = lease
         self._lock = threading.RLock()
 
     @property
@@ -146,7 +148,9 @@ class Lake:
     @property
     def _handle(self) -> LakeHandle:
         # Functions and not the lake, because modules of datasets cannot import this one.
-        return LakeHandle(self._storage, self.snapshot, self.append, self.register, self.schemas)
+        return LakeHandle(
+            self._storage, self.snapshot, self.append, self.register, self.schemas, self._lease
+        )
 
     def _executor(self, workers: int) -> Executor:
         if workers > 1 and not can_be_reopened(self._storage):

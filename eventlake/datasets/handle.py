@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eventlake.core.hashing.checkpoint import Checkpoint
+from eventlake.datasets.building.build_once import LEASE_TIMING, LeaseTiming
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.resolve import At
 from eventlake.history.snapshot import Snapshot
@@ -23,6 +24,7 @@ class LakeHandle:
         append: ``Lake.append``.
         register: ``Lake.register``.
         schemas: ``Lake.schemas``.
+        lease: How long builders of one recipe wait for each other.
     """
 
     storage: Storage
@@ -30,6 +32,7 @@ class LakeHandle:
     append: Callable[..., Receipt]
     register: Callable[[str, Any], Version]
     schemas: Callable[[], dict[str, tuple[Version, ...]]]
+    lease: LeaseTiming = LEASE_TIMING
 
     def pin(self, checkpoint: Checkpoint) -> PinnedHistory:
         """Open the history of a checkpoint, over the log that the lake has read."""

@@ -86,6 +86,7 @@ def build_dataset(
         buckets=buckets,
         incremental=incremental,
         pinned=lake.pin,
+        lease=lake.lease,
     )
     definition = projection if isinstance(projection, Definition) else None
     ready = (

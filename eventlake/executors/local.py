@@ -32,7 +32,6 @@ from eventlake.storage.scratch import temporary_folder
 TRIES = 3
 """How often a task is tried if its worker dies."""
 SLOW_SECONDS = 10.0
-"""A task that runs longer, and three times the median, is also given to an idle worker."""
 _SLOW_FACTOR = 3
 _IDLE_SECONDS = 0.1
 _SHOWN = 2_000
@@ -43,10 +42,13 @@ class Processes:
 
     Args:
         count: Number of processes.
+        slow_seconds: A task that runs longer, and three times the median, is also given to an idle
+            worker.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, slow_seconds: float = SLOW_SECONDS) -> None:
         self._count = count
+        self._slow_seconds = slow_seconds
 
     def run(self, storage: Storage, tasks: Sequence[Task]) -> Iterator[int]:
         """See ``Executor.run``. A lake in memory runs in this process: no other can open it."""
@@ -57,7 +59,7 @@ class Processes:
             yield from self._run_in(folder, tasks)
 
     def _run_in(self, folder: Path, tasks: Sequence[Task]) -> Iterator[int]:
-        pool = _Pool(tasks, folder)
+        pool = _Pool(tasks, folder, self._slow_seconds)
         threads = [
             # A thread for each process: it only waits for answers.
             threading.Thread(target=pool.serve, name="eventlake-worker", daemon=True)
@@ -80,8 +82,9 @@ class Processes:
 class _Pool:
     """The pending and running tasks, and the workers; temporary files go to one folder."""
 
-    def __init__(self, tasks: Sequence[Task], folder: Path) -> None:
+    def __init__(self, tasks: Sequence[Task], folder: Path, slow_seconds: float) -> None:
         self._folder = folder
+        self._slow_seconds = slow_seconds
         self.outcomes: queue.SimpleQueue[int | EventlakeError] = queue.SimpleQueue()
         self._lock = threading.Lock()
         # Tasks are taken from the end.
@@ -145,7 +148,7 @@ class _Pool:
         usual = sorted(self._took)[len(self._took) // 2]
         for bucket, (task, since) in self._begun.items():
             if bucket not in self._doubled and time.monotonic() - since > max(
-                SLOW_SECONDS, _SLOW_FACTOR * usual
+                self._slow_seconds, _SLOW_FACTOR * usual
             ):
                 self._doubled.add(bucket)
                 return task

@@ -15,7 +15,11 @@ BATCH_ROWS = 100_000
 
 
 def follow(
-    head: Callable[[], Snapshot], after: int, poll_seconds: float, timeout_seconds: float | None
+    head: Callable[[], Snapshot],
+    after: int,
+    poll_seconds: float,
+    timeout_seconds: float | None,
+    batch_rows: int = BATCH_ROWS,
 ) -> Iterator[pl.DataFrame]:
     """Yield the events from sequence ``after`` on, then those that are appended later.
 
@@ -24,15 +28,20 @@ def follow(
         after: The first sequence to yield: the watermark that the consumer has processed.
         poll_seconds: Pause between reads of the log while there are no new events.
         timeout_seconds: Stop after this long without new events; None for never.
+        batch_rows: Maximum number of events in a frame.
     """
     start = counts.count(after, "after")
     pause = counts.seconds(poll_seconds, "poll_seconds", positive=True)
     quiet = None if timeout_seconds is None else counts.seconds(timeout_seconds, "timeout_seconds")
-    return _follow(head, start, pause, quiet)
+    return _follow(head, start, pause, quiet, batch_rows)
 
 
 def _follow(
-    head: Callable[[], Snapshot], after: int, poll_seconds: float, timeout_seconds: float | None
+    head: Callable[[], Snapshot],
+    after: int,
+    poll_seconds: float,
+    timeout_seconds: float | None,
+    batch_rows: int,
 ) -> Iterator[pl.DataFrame]:
     quiet_since = time.monotonic()
     while True:
@@ -51,7 +60,7 @@ def _follow(
             )
         while after < snapshot.watermark:
             # Bounded, so that a consumer that begins at 0 does not collect the whole history.
-            stop = min(after + BATCH_ROWS, snapshot.watermark)
+            stop = min(after + batch_rows, snapshot.watermark)
             frame = snapshot.collected(partial(_slice, after=after, stop=stop))
             after = stop
             yield frame.select(SCHEMA.names())

@@ -81,7 +81,8 @@ class StoredObject:
 
 State = tuple[str | int, ...]
 """Distinguishes an object from another one that replaced it."""
-_PIECE_BYTES = 64 << 20
+PIECE_BYTES = 64 << 20
+"""Bytes of an object that are hashed at once, unless the storage has its own ``piece_bytes``."""
 ByteRange = tuple[int, int]
 """The bytes ``[start, stop)`` of an object."""
 
@@ -284,6 +285,11 @@ def read_sized(storage: Storage, path: str, size_bytes: int) -> bytes:
     return found
 
 
+def _piece_bytes(storage: Storage) -> int:
+    found: int = getattr(storage, "piece_bytes", PIECE_BYTES)
+    return found
+
+
 def sha256_of(storage: Storage, path: str, size_bytes: int) -> str:
     """The SHA-256 of an object in hex, computed piece by piece.
 
@@ -292,14 +298,14 @@ def sha256_of(storage: Storage, path: str, size_bytes: int) -> str:
         path: Path of the object.
         size_bytes: Length of the object, as listed.
     """
-    if size_bytes <= _PIECE_BYTES:
+    piece_bytes = _piece_bytes(storage)
+    if size_bytes <= piece_bytes:
         return sha256_hex(read_sized(storage, path, size_bytes))
     digest = hashlib.sha256()
     # In pieces, because what is hashed here may not be what a lake wrote, and have any length.
-    for start in range(0, size_bytes, _PIECE_BYTES):
-        digest.update(
-            storage.read_ranges(path, [(start, min(start + _PIECE_BYTES, size_bytes))])[0]
-        )
+    for start in range(0, size_bytes, piece_bytes):
+        stop = min(start + piece_bytes, size_bytes)
+        digest.update(storage.read_ranges(path, [(start, stop)])[0])
     return digest.hexdigest()
 
 
@@ -354,7 +360,7 @@ def read_named(storage: Storage, path: str, sha256: str, *, ending: bytes = b"")
         StorageError: The store failed.
     """
     size_bytes = size_of(storage, path)
-    if size_bytes > _PIECE_BYTES and not is_named_by(
+    if size_bytes > _piece_bytes(storage) and not is_named_by(
         storage, path, sha256, size_bytes, ending=ending
     ):
         return None

@@ -75,6 +75,7 @@ def event_tables(
     trust: Trust,
     *,
     fresh: bool = False,
+    merged_rows: int = MERGED_ROWS,
 ) -> list[EventTable]:
     """The tables of event types, in the order of ``versions``.
 
@@ -87,24 +88,31 @@ def event_tables(
         watermark: The end of the history, exclusive.
         trust: What is trusted in the lake.
         fresh: Whether to ignore stored tables and to store none.
+        merged_rows: Small files are merged up to about this many rows, and at most as many are held
+            in memory.
 
     Raises:
         CorruptionError: A segment is damaged.
     """
     if fresh:
         return [_fresh_table(storage, manifest, version, watermark, trust) for version in versions]
-    tables = [_StoredTable(storage, manifest, version, watermark, trust) for version in versions]
+    tables = [
+        _StoredTable(storage, manifest, version, watermark, trust, merged_rows=merged_rows)
+        for version in versions
+    ]
     # Another process may delete a file between its choice and its use; after a few attempts the
     # tables are derived in memory instead.
     for _ in range(_TRIES):
-        if not _complete(storage, tables, trust):
+        if not _complete(storage, tables, trust, merged_rows):
             continue
         with suppress(CorruptionError, ObjectMissingError):
             return [EventTable(table.version, tuple(table.parts())) for table in tables]
     return [_fresh_table(storage, manifest, version, watermark, trust) for version in versions]
 
 
-def _complete(storage: Storage, tables: Sequence["_StoredTable"], trust: Trust) -> bool:
+def _complete(
+    storage: Storage, tables: Sequence["_StoredTable"], trust: Trust, merged_rows: int
+) -> bool:
     """Derive and store what is missing of some tables.
 
     Returns:
@@ -123,15 +131,15 @@ def _complete(storage: Storage, tables: Sequence["_StoredTable"], trust: Trust) 
                 for one, table in pairs:
                     table.add(one, derive(events, one.placed, table.version, one.start, one.stop))
                     advance(one.stop - one.start)
-                _limit_memory(tables)
+                _limit_memory(tables, merged_rows)
         for table in tables:
             table.store()
     return not any(table.missing() for table in tables)
 
 
-def _limit_memory(tables: Sequence["_StoredTable"]) -> None:
-    """Store the largest tables until the rows in memory are few enough."""
-    while sum(table.rows for table in tables) >= MERGED_ROWS:
+def _limit_memory(tables: Sequence["_StoredTable"], most_rows: int) -> None:
+    """Store the largest tables until fewer than ``most_rows`` rows are in memory."""
+    while sum(table.rows for table in tables) >= most_rows:
         max(tables, key=lambda table: table.rows).store()
 
 
@@ -177,10 +185,18 @@ class _StoredTable:
     """
 
     def __init__(
-        self, storage: Storage, manifest: Manifest, version: Version, watermark: int, trust: Trust
+        self,
+        storage: Storage,
+        manifest: Manifest,
+        version: Version,
+        watermark: int,
+        trust: Trust,
+        *,
+        merged_rows: int,
     ) -> None:
         self.version = version
         self.rows = 0
+        self._merged_rows = merged_rows
         self._storage = storage
         self._manifest = manifest
         self._watermark = watermark
@@ -232,7 +248,7 @@ class _StoredTable:
         self._pending.append((stretch, table))
         self.rows += table.num_rows
         # Half of the limit, so that the small ranges before fit into the same file.
-        if self.rows >= MERGED_ROWS // 2:
+        if self.rows >= self._merged_rows // 2:
             self.store()
 
     def store(self) -> None:
@@ -240,7 +256,7 @@ class _StoredTable:
         if not self._pending:
             return
         start, stop = self._pending[0][0].start, self._pending[-1][0].stop
-        small = to_merge(self._chosen, start, self.rows)
+        small = to_merge(self._chosen, start, self.rows, self._merged_rows)
         merged = self._neighbours([one for one in small if one not in self._in_memory])
         rows = joined([*merged.values(), *(table for _, table in self._pending)])
         data = segments.encode_sorted(rows)

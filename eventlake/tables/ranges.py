@@ -123,15 +123,17 @@ def cover(
     return chosen, missing
 
 
-def to_merge(chosen: Sequence[TableRange], start: int, rows: int) -> list[TableRange]:
+def to_merge(
+    chosen: Sequence[TableRange], start: int, rows: int, merged_rows: int = MERGED_ROWS
+) -> list[TableRange]:
     """The ranges just before ``start`` that a new range of ``rows`` rows is merged with.
 
     A range is merged if it is at most twice as large, so that every row is rewritten only a
-    logarithmic number of times.
+    logarithmic number of times. The merged range has at most ``merged_rows`` rows.
     """
     merged: list[TableRange] = []
     for one in reversed([one for one in chosen if one.stop <= start]):
-        if one.rows > 2 * rows or one.rows + rows > MERGED_ROWS:
+        if one.rows > 2 * rows or one.rows + rows > merged_rows:
             break
         merged.insert(0, one)
         rows += one.rows

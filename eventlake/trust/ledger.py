@@ -19,10 +19,9 @@ from eventlake.trust.cache import VARIABLE, cache_folder
 VERSION = 2
 """Increases if a check of a statement changes, which invalidates all older statements."""
 MOST_STATEMENTS = 1_000_000
-"""When the ledger holds more, the oldest are deleted."""
 _FILE = "ledger.sqlite"
 # Trimming costs a write, so it runs once in so many new statements.
-_SLACK = 50_000
+TRIM_EVERY = 50_000
 # SQLite limits the number of parameters of a statement.
 _AT_ONCE = 500
 _WAIT_SECONDS = 0.5
@@ -43,11 +42,22 @@ class Ledger:
     Args:
         folder: The folder of its file; defaults to the user's cache folder.
         stored: Whether statements are stored in a file.
+        most_statements: When the ledger holds more, the oldest are deleted.
+        trim_every: Number of new statements after which the oldest are deleted.
     """
 
-    def __init__(self, folder: Path | None = None, *, stored: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        stored: bool = True,
+        most_statements: int = MOST_STATEMENTS,
+        trim_every: int = TRIM_EVERY,
+    ) -> None:
         self._given = folder
         self._stored = stored
+        self._most_statements = most_statements
+        self._trim_every = trim_every
         self._known: set[bytes] = set()
         self._connection: sqlite3.Connection | None = None
         self._opened: str | None = None
@@ -114,12 +124,12 @@ class Ledger:
                         some,
                     )
                 self._noted += len(new)
-                if self._noted >= _SLACK:
+                if self._noted >= self._trim_every:
                     self._noted = 0
-                    _trim(connection)
+                    _trim(connection, self._most_statements)
 
     def _remember(self, statements: Iterable[bytes]) -> None:
-        if len(self._known) > MOST_STATEMENTS:
+        if len(self._known) > self._most_statements:
             # The file still has them, so forgetting costs a query.
             self._known.clear()
         self._known.update(statements)
@@ -137,7 +147,9 @@ class Ledger:
         if self._opened is None:
             self._opened = os.environ.get(VARIABLE, "")
             folder = (self._given or cache_folder()) if self._stored else None
-            self._connection = None if folder is None else _connection(folder / _FILE)
+            self._connection = None
+            if folder is not None:
+                self._connection = _connection(folder / _FILE, self._most_statements)
         return self._connection
 
 
@@ -145,10 +157,10 @@ def _chunks(statements: Sequence[bytes]) -> Iterable[Sequence[bytes]]:
     return (statements[start : start + _AT_ONCE] for start in range(0, len(statements), _AT_ONCE))
 
 
-def _connection(file: Path) -> sqlite3.Connection | None:
+def _connection(file: Path, most_statements: int) -> sqlite3.Connection | None:
     for _ in range(2):
         try:
-            return _create_or_open(file)
+            return _create_or_open(file, most_statements)
         except (sqlite3.OperationalError, OSError):
             return None
         except sqlite3.DatabaseError:
@@ -162,7 +174,7 @@ def _connection(file: Path) -> sqlite3.Connection | None:
     return None
 
 
-def _create_or_open(file: Path) -> sqlite3.Connection:
+def _create_or_open(file: Path, most_statements: int) -> sqlite3.Connection:
     # Created with these flags, so that no other user can read it and no link leads elsewhere.
     os.close(os.open(file, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(
@@ -177,14 +189,14 @@ def _create_or_open(file: Path) -> sqlite3.Connection:
             "CREATE TABLE IF NOT EXISTS known "
             "(number INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE)"
         )
-        _trim(connection)
+        _trim(connection, most_statements)
     except sqlite3.Error:
         connection.close()
         raise
     return connection
 
 
-def _trim(connection: sqlite3.Connection) -> None:
+def _trim(connection: sqlite3.Connection, most_statements: int) -> None:
     """Delete the oldest statements if there are too many."""
     newest = connection.execute("SELECT max(number) FROM known").fetchone()[0] or 0
-    connection.execute("DELETE FROM known WHERE number <= ?", [newest - MOST_STATEMENTS])
+    connection.execute("DELETE FROM known WHERE number <= ?", [newest - most_statements])

@@ -444,9 +444,7 @@ def test_files_of_more_lines_than_are_aligned_have_a_patch_that_makes_one_of_the
 ):
     before, after = f"{before}\n", f"{after}\n"
     assume(before != after)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("eventlake.datasets.comparing.diff.MOST_ALIGNED_LINES", 0)
-        assert applied(_Patches().patch("f", before, after), before) == after
+    assert applied(_Patches(aligned_lines=0).patch("f", before, after), before) == after
 
 
 def test_queries_whose_alignment_would_take_hours_are_compared():

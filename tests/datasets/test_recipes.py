@@ -13,7 +13,7 @@ import pytest
 
 import eventlake as el
 from eventlake.core import layout
-from eventlake.datasets.building import build_once
+from eventlake.datasets.building.build_once import LeaseTiming
 from eventlake.datasets.store import retention
 from eventlake.errors import (
     AlreadyExistsError,
@@ -26,6 +26,7 @@ from eventlake.errors import (
 )
 from eventlake.projections.on_duckdb import run as duckdb_runner
 from tests.support.dataset_fixtures import TOTALS, TOTALS_SQL, cell, event, make_lake, sql
+from tests.support.limits import limited
 
 ALWAYS = timedelta(0)
 COUNTED = """
@@ -244,8 +245,8 @@ def test_of_many_processes_one_computes(lake, tmp_path):
     assert (tmp_path / "ran").read_text() == "ran\n"
 
 
-def test_who_is_silent_is_taken_for_dead(lake, runs, monkeypatch):
-    monkeypatch.setattr(build_once, "PATIENCE_SECONDS", 0.3)
+def test_who_is_silent_is_taken_for_dead(lake, runs):
+    lake = limited(lake, lease=LeaseTiming(patience_seconds=0.3))
     recipe_hash = lake.build(TOTALS).recipe_hash
     storage = lake.snapshot().history.storage
     for path in [*paths(lake, layout.BUILDS), *paths(lake, layout.RECIPES)]:
@@ -259,8 +260,7 @@ def test_who_is_silent_is_taken_for_dead(lake, runs, monkeypatch):
 
 
 def test_who_works_says_so_and_is_waited_for(lake, monkeypatch):
-    monkeypatch.setattr(build_once, "PATIENCE_SECONDS", 0.4)
-    monkeypatch.setattr(build_once, "BEAT_SECONDS", 0.1)
+    lease = LeaseTiming(beat_seconds=0.1, patience_seconds=0.4)
     ran, real = [], duckdb_runner.run
 
     def slow(*arguments, **named):
@@ -269,10 +269,11 @@ def test_who_works_says_so_and_is_waited_for(lake, monkeypatch):
         return real(*arguments, **named)
 
     monkeypatch.setattr(duckdb_runner, "run", slow)
-    thread = threading.Thread(target=lambda: el.open(lake.uri).build(TOTALS))
+    handles = [limited(el.open(lake.uri), lease=lease) for _ in range(2)]
+    thread = threading.Thread(target=lambda: handles[0].build(TOTALS))
     thread.start()
     time.sleep(0.3)
-    el.open(lake.uri).build(TOTALS)
+    handles[1].build(TOTALS)
     thread.join()
     assert len(ran) == 1
 

@@ -15,10 +15,11 @@ import pytest
 import eventlake as el
 from eventlake.columns.hashing.content import content_hash
 from eventlake.columns.parquet import frames
-from eventlake.datasets.building import build_once
+from eventlake.datasets.building.build_once import LeaseTiming
 from eventlake.errors import SchemaMismatchError, StorageError
 from eventlake.storage import MemoryStorage, from_uri
 from tests.support.dataset_fixtures import Hooked, attempt, event, make_lake, sql
+from tests.support.limits import limited
 
 PROJECTION = sql(
     "SELECT spine_row AS k, loan, count(events.id) AS n FROM spine LEFT JOIN events ON subject = loan GROUP BY ALL"
@@ -33,10 +34,9 @@ def name_of(path):
     return path.split("/", 3)[3].partition("/")[2] or path.split("/", 3)[3]
 
 
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch):
-    """Builders of one recipe do not wait for each other here: what happens where they meet is what is looked at."""
-    monkeypatch.setattr(build_once, "PATIENCE_SECONDS", 0)
+def impatient(lake):
+    """The lake, whose builders of one recipe do not wait for each other: what happens where they meet is what is looked at."""
+    return limited(lake, lease=LeaseTiming(patience_seconds=0))
 
 
 class Crash(BaseException):
@@ -71,7 +71,7 @@ def is_complete(lake, dataset):
 
 
 def build(lake, **options):
-    return lake.build(PROJECTION, spine=SPINE, **options)
+    return impatient(lake).build(PROJECTION, spine=SPINE, **options)
 
 
 def test_files_are_written_in_an_order_in_which_the_manifest_is_last():
@@ -153,7 +153,9 @@ def test_other_bytes_left_by_another_version_give_way(monkeypatch, tmp_path):
     monkeypatch.setattr(
         frames,
         "write_bytes",
-        lambda table: real(table.replace_schema_metadata({b"writer": b"another version"})),
+        lambda table, **how: real(
+            table.replace_schema_metadata({b"writer": b"another version"}), **how
+        ),
     )
     with pytest.raises(Crash):
         build(lake)
@@ -171,7 +173,7 @@ def test_an_invalid_dataset_writes_no_file_at_all(tmp_path):
     written.clear()
     schema = pandera.DataFrameSchema({"n": pandera.Column(checks=pandera.Check.ge(100))})
     with pytest.raises(SchemaMismatchError):
-        lake.build(sql(PROJECTION.sources["query.sql"], schema=schema), spine=SPINE)
+        impatient(lake).build(sql(PROJECTION.sources["query.sql"], schema=schema), spine=SPINE)
     assert [path for path in written if not path.endswith(".claim")] == []
     assert [item.path for item in lake.snapshot().history.storage.list("recipes")] == []
 
@@ -194,7 +196,7 @@ def test_threads_that_build_the_same_recipe_make_one_dataset(tmp_path, where):
     def work(_):
         lake = el.open(storage)
         start.wait()
-        return lake.build(sql("SELECT sequence AS k, data FROM events"))
+        return impatient(lake).build(sql("SELECT sequence AS k, data FROM events"))
 
     with ThreadPoolExecutor(4) as pool:
         built = list(pool.map(work, range(4)))

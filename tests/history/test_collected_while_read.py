@@ -160,8 +160,8 @@ def test_an_event_table_whose_files_go_as_fast_as_they_are_stored_is_read_from_t
     lake.append([{"id": "new", "source": "s", "type": "paid", "subject": "/l/0", "data": {"n": 7}}])
     real = event_tables.to_merge
 
-    def gone(chosen, start, rows):
-        found = real(chosen, start, rows)
+    def gone(*arguments):
+        found = real(*arguments)
         tables_deleted(lake)
         return found
 

@@ -8,7 +8,7 @@ import pytest
 
 import eventlake as el
 from eventlake.errors import InvalidInputError
-from eventlake.history import follow as follow_module
+from eventlake.history.follow import follow
 
 WRITER = """
 import sys, eventlake as el
@@ -53,12 +53,15 @@ def test_a_consumer_goes_on_where_it_stopped(tmp_path):
     assert seen == [f"{name}-{n}" for name in "abc" for n in range(4)]
 
 
-def test_frames_are_bounded_and_never_empty(monkeypatch):
-    monkeypatch.setattr(follow_module, "BATCH_ROWS", 3)
+def test_frames_are_bounded_and_never_empty():
     lake = el.create("memory://", "o")
-    assert list(lake.follow(timeout_seconds=0)) == []
+
+    def followed():
+        return list(follow(lake.snapshot, 0, 0.1, 0, batch_rows=3))
+
+    assert followed() == []
     lake.append(events("a", 7))
-    frames = list(lake.follow(timeout_seconds=0))
+    frames = followed()
     assert [frame.height for frame in frames] == [3, 3, 1]
     assert frames[0].columns == lake.snapshot().scan().collect().columns
 

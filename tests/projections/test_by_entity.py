@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 
 import pandera.polars as pa_schema
 import polars as pl
@@ -31,7 +32,7 @@ from eventlake.executors import local as workers
 from eventlake.projections.computation import Computation
 from eventlake.projections.on_duckdb import run as duckdb_runner
 from eventlake.projections.on_duckdb.by_entity import bucketed, entities
-from eventlake.storage import MemoryStorage, port
+from eventlake.storage import MemoryStorage
 from eventlake.storage.scratch import scratch
 from eventlake.testing.faults import FaultyStorage
 from tests.scope import examples
@@ -368,7 +369,7 @@ def test_a_damaged_bucket_is_deleted_and_done_again(lake, monkeypatch, damage):
             verb,
             lambda self, path, *size, plain=plain: held.append(path) or plain(self, path, *size),
         )
-    monkeypatch.setattr(port, "_PIECE_BYTES", 1_000)
+    storage.piece_bytes = 1_000
     with pytest.raises(el.EventlakeError, match="it was deleted"):
         lake.build(by_subject("sums"), buckets=3)
     assert first not in held or len(damage) < 1_000
@@ -409,7 +410,7 @@ def test_a_bucket_of_which_workers_die_again_and_again_ends_the_build(lake, monk
 
 
 def test_a_slow_worker_is_outrun(lake, monkeypatch):
-    monkeypatch.setattr(workers, "SLOW_SECONDS", 0.2)
+    monkeypatch.setattr(lake, "_executor", partial(workers.Processes, slow_seconds=0.2))
     asked, hanging = [], threading.Event()
     real = workers._Worker.ask
 

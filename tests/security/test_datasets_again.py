@@ -14,8 +14,9 @@ from eventlake.columns.parquet import frames
 from eventlake.core import layout
 from eventlake.core.hashing.canonical import seal, sha256_hex, unseal
 from eventlake.datasets.building.build_once import dataset_statement
-from eventlake.datasets.verifying import make_again
+from eventlake.datasets.verifying.verify import verify_lake
 from eventlake.errors import CorruptionError, InvalidInputError
+from eventlake.storage import LocalStorage
 from eventlake.trust import OWN
 from tests.support.dataset_fixtures import module
 from tests.support.forging_on_disk import SCHEMA, TYPE, forge_dataset, payment
@@ -60,7 +61,7 @@ def more(rows, column="n"):
 
 def found(root, **how):
     """What a deep verification says of the datasets: problems, and what is unproven."""
-    report = el.open(root).verify(deep=True, **how)
+    report = verify_lake(LocalStorage(root), deep=True, **how)
     return [one.message for one in report.problems], [one.message for one in report.unproven]
 
 
@@ -259,23 +260,21 @@ def test_the_same_rows_of_another_version_of_the_engine_are_sound(sql):
     assert found(sql) == ([], [])
 
 
-def test_a_query_of_an_archive_that_does_not_end_is_given_up(sql, monkeypatch):
+def test_a_query_of_an_archive_that_does_not_end_is_given_up(sql):
     endless = "WITH RECURSIVE r AS (SELECT 0 AS i UNION ALL SELECT (i + 1) % 7 FROM r) SELECT count(*) AS n, '' AS subject FROM r"
     forge_dataset(sql, "count", sources=lambda _: endless)
-    monkeypatch.setattr(make_again, "MOST_SECONDS", 0.5)
-    problems, [reason] = found(sql)
+    problems, [reason] = found(sql, seconds=0.5)
     assert problems == []
     assert "given up" in reason
 
 
-def test_each_query_that_is_given_up_halves_the_time_of_those_after_it(root, monkeypatch):
+def test_each_query_that_is_given_up_halves_the_time_of_those_after_it(root):
     endless = "WITH RECURSIVE r AS (SELECT 0 AS i UNION ALL SELECT (i + 1) % 7 FROM r) SELECT count(*) AS n, '' AS subject FROM r"
     for name in "abcd":
         el.open(root).build(el.Projection.sql(name, QUERY, key=["subject"]))
         if name != "c":
             forge_dataset(root, name, sources=lambda _: endless)
-    monkeypatch.setattr(make_again, "MOST_SECONDS", 4)
-    problems, reasons = found(root)
+    problems, reasons = found(root, seconds=4)
     assert problems == []
     assert [int(reason.partition("after ")[2].split()[0]) for reason in reasons] == [4, 2, 1]
 

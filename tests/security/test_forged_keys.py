@@ -13,7 +13,7 @@ from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.datasets.verifying.verify import verify_lake
 from eventlake.errors import ConflictError, EventlakeError, InvalidEventsError
 from eventlake.log.chain import check_derived
-from eventlake.storage import LocalStorage, port
+from eventlake.storage import LocalStorage
 from tests.support.forging_on_disk import commits_of, forge_commit, head_of, payment
 from tests.support.limits import limited
 
@@ -308,7 +308,6 @@ def test_rows_that_the_head_names_no_more_are_not_read_if_they_are_longer_than_w
     (path,) = (root / "manifests").glob(f"*{rows[:12]}*")
     with path.open("ab") as file:
         file.write(bytes(1_000))
-    monkeypatch.setattr(port, "_PIECE_BYTES", 100)
     name = path.relative_to(root).as_posix()
     held = []
     monkeypatch.setattr(
@@ -316,5 +315,7 @@ def test_rows_that_the_head_names_no_more_are_not_read_if_they_are_longer_than_w
         "read",
         lambda self, asked, read=LocalStorage.read: held.append(asked) or read(self, asked),
     )
-    assert [one.path for one in verify_lake(LocalStorage(root), deep=True).problems] == [name]
+    storage = LocalStorage(root)
+    storage.piece_bytes = 100
+    assert [one.path for one in verify_lake(storage, deep=True).problems] == [name]
     assert held.count(name) == 0

@@ -13,7 +13,7 @@ from eventlake.columns.parquet import segments
 from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.history import pinned
 from eventlake.log.chain.open_or_create import open_chain
-from eventlake.storage import LocalStorage, NotStoredError, port
+from eventlake.storage import LocalStorage, NotStoredError
 from eventlake.tables import files
 from eventlake.tables.ranges import commit_at
 from tests.support.forging_on_disk import SCHEMA, TYPE, payment
@@ -118,11 +118,17 @@ def test_a_table_that_became_a_sparse_terabyte_is_made_again(root, read):
     assert READS[read](el.open(root)) == TRUTH
 
 
+def in_pieces(root, size_bytes):
+    """The lake's storage, which is hashed in pieces of this size."""
+    storage = LocalStorage(root)
+    storage.piece_bytes = size_bytes
+    return storage
+
+
 def test_a_table_of_other_bytes_is_hashed_in_pieces_and_never_held_whole(root, monkeypatch):
     (path,) = tables_of(root)
     path.write_bytes(bytes(10_000) + b"PAR1")
     name = path.relative_to(root).as_posix()
-    monkeypatch.setattr(port, "_PIECE_BYTES", 1_000)
     held = []
     for verb in ("read", "read_sized"):
         plain = getattr(LocalStorage, verb)
@@ -131,16 +137,18 @@ def test_a_table_of_other_bytes_is_hashed_in_pieces_and_never_held_whole(root, m
             verb,
             lambda self, asked, *size, plain=plain: held.append(asked) or plain(self, asked, *size),
         )
-    assert READS["table"](el.open(root)) == TRUTH
+    assert READS["table"](el.open(in_pieces(root, 1_000))) == TRUTH
     assert held.count(name) == 0
 
 
-def test_a_stored_table_that_is_larger_than_a_piece_is_read(root, monkeypatch):
-    monkeypatch.setattr(port, "_PIECE_BYTES", 100)
+def test_a_stored_table_that_is_larger_than_a_piece_is_read(root):
     (path,) = tables_of(root)
     before = path.stat()
-    assert READS["table"](el.open(root)) == TRUTH
-    assert (path.stat().st_ino, el.open(root).verify(deep=True).problems) == (before.st_ino, ())
+    assert READS["table"](el.open(in_pieces(root, 100))) == TRUTH
+    assert (path.stat().st_ino, el.open(in_pieces(root, 100)).verify(deep=True).problems) == (
+        before.st_ino,
+        (),
+    )
 
 
 @pytest.mark.parametrize("read", READS)

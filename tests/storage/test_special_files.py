@@ -13,7 +13,7 @@ import eventlake as el
 from eventlake.core.hashing.canonical import seal, unseal
 from eventlake.datasets.verifying.verify import verify_lake
 from eventlake.errors import CorruptionError, EventlakeError
-from eventlake.storage import LocalStorage, SpecialFileError, port
+from eventlake.storage import LocalStorage, SpecialFileError
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 BY_SUBJECT = el.Projection.sql(
@@ -272,7 +272,6 @@ def test_a_large_file_is_read_whatever_holes_it_has_if_a_64th_of_it_is_data(tmp_
 
 
 def test_what_is_in_a_lake_without_being_named_is_hashed_in_pieces(root, monkeypatch):
-    monkeypatch.setattr(port, "_PIECE_BYTES", 1000)
     data = bytes(range(256)) * 10
     named, other = f"segments/{sha256(data).hexdigest()}.parquet", f"segments/{'0' * 64}.parquet"
     for path in (named, other):
@@ -283,7 +282,9 @@ def test_what_is_in_a_lake_without_being_named_is_hashed_in_pieces(root, monkeyp
         "read",
         lambda self, path, read=LocalStorage.read: reads.append(path) or read(self, path),
     )
-    report = verify_lake(LocalStorage(root))
+    storage = LocalStorage(root)
+    storage.piece_bytes = 1_000
+    report = verify_lake(storage)
     assert [problem.path for problem in report.problems] == [other]
     assert named in {note.path for note in report.notes}
     assert {named, other}.isdisjoint(reads)

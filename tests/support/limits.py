@@ -1,6 +1,7 @@
 """Lakes that write and look up within limits of their own, so that a short history has what only a long one has."""
 
 from eventlake.columns.intake.batch_limits import BatchLimits
+from eventlake.datasets.building.build_once import LEASE_TIMING
 from eventlake.lake import Lake
 from eventlake.log.chain.limits import LogLimits
 from eventlake.log.chain.open_or_create import open_chain
@@ -11,8 +12,8 @@ IMPATIENT = {"patience_seconds": 0.02, "first_pause_seconds": 0.001, "segment_tr
 """Nobody waits long for a store that does not answer."""
 
 
-def limited(lake, *, batch=None, **limits):
+def limited(lake, *, batch=None, lease=LEASE_TIMING, **limits):
     """Another handle on a lake, with some of ``LogLimits``; ``batch`` has some of ``BatchLimits``."""
     chain = lake._chain
     log = LogLimits(batch=BatchLimits(**(batch or {})), **limits)
-    return Lake(open_chain(chain.storage, chain.trust, log))
+    return Lake(open_chain(chain.storage, chain.trust, log), lease=lease)

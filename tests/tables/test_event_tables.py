@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 import polars as pl
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 import eventlake as el
 from eventlake.errors import InvalidInputError, InvalidProjectionError, NotFoundError, StorageError
+from eventlake.history import pinned
 from eventlake.storage import LocalStorage, MemoryStorage
 from eventlake.tables import files as event_tables
 
@@ -190,8 +192,8 @@ def test_a_query_over_several_types_reads_each_segment_once(tmp_path, monkeypatc
 def test_large_tables_are_stored_as_several_ranges_and_the_gap_between_two_files_is_filled(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(event_tables, "MERGED_ROWS", 20)
-    monkeypatch.setattr("eventlake.tables.ranges.MERGED_ROWS", 20)
+    small = partial(event_tables.event_tables, merged_rows=20)
+    monkeypatch.setattr(pinned, "event_tables", small)
     lake = made(tmp_path / "lake")
     for number in range(8):
         lake.append([event(f"{number} {n}", n) for n in range(6)])

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from eventlake.trust import Ledger, cache_folder, ledger, statement
+from eventlake.trust import Ledger, cache_folder, statement
 
 pytestmark = pytest.mark.every_case
 
@@ -91,11 +91,9 @@ def test_a_link_in_place_of_the_ledger_is_not_followed(tmp_path):
     assert not elsewhere.exists()
 
 
-def test_the_oldest_statements_go_first(tmp_path, monkeypatch):
-    monkeypatch.setattr(ledger, "MOST_STATEMENTS", 100)
-    monkeypatch.setattr(ledger, "_SLACK", 10)
+def test_the_oldest_statements_go_first(tmp_path):
     statements = [statement(number) for number in range(300)]
-    one = Ledger(tmp_path)
+    one = Ledger(tmp_path, most_statements=100, trim_every=10)
     for some in statements:
         one.note([some])
     left = Ledger(tmp_path).unknown(statements)

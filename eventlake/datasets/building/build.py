@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +14,8 @@ from eventlake.core.documents.dataset import ALLOW_LIST, FORMAT, DatasetManifest
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.datasets.building.buckets import Executor, InProcessExecutor, build_by_bucket
 from eventlake.datasets.building.build_once import (
+    LEASE_TIMING,
+    LeaseTiming,
     build_lease,
     dataset_statement,
     find_built,
@@ -68,6 +71,7 @@ class Request:
             with one worker.
         incremental: Whether the build may start from an earlier one.
         pinned: Opens the history of an earlier checkpoint; None to ignore earlier builds.
+        lease: How long builders of one recipe wait for each other.
     """
 
     spine: Any = None
@@ -80,6 +84,7 @@ class Request:
     buckets: int | None = None
     incremental: bool = True
     pinned: Callable[[Checkpoint], PinnedHistory] | None = None
+    lease: LeaseTiming = LEASE_TIMING
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +135,8 @@ def _reuse_or_compute(ready_build: ReadyBuild, request: Request) -> Built:
     storage, trust = computation.history.storage, computation.history.trust
     if request.force:
         return _compute_and_publish(ready_build, request, find_built(storage, recipe, trust))
-    with build_lease(storage, recipe, lambda: find_built(storage, recipe, trust)) as archive:
+    look = partial(find_built, storage, recipe, trust)
+    with build_lease(storage, recipe, look, request.lease) as archive:
         if archive is None:
             return _compute_and_publish(ready_build, request, None)
         return _reuse(ready_build, request, archive)

@@ -30,16 +30,28 @@ from eventlake.trust import Trust, statement
 _LOG = logging.getLogger(__name__)
 _Found = TypeVar("_Found")
 
-BEAT_SECONDS = 5.0
-"""Seconds between two heartbeats of a lease."""
-# Six heartbeats: one that is late must not make two builders compute the same.
-PATIENCE_SECONDS = 30.0
-"""Seconds without a heartbeat before a lease is abandoned."""
 _POLL_SECONDS = 0.1
 _REPORT_AFTER_SECONDS = 1.0
 """Seconds of waiting after which a warning names the holder of the lease."""
 _MACHINE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MOST_PROCESSES = 1 << 31
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTiming:
+    """The timing of leases.
+
+    Attributes:
+        beat_seconds: Seconds between two heartbeats of a lease.
+        patience_seconds: Seconds without a heartbeat before a lease is abandoned.
+    """
+
+    beat_seconds: float = 5.0
+    # Six heartbeats: one that is late must not make two builders compute the same.
+    patience_seconds: float = 30.0
+
+
+LEASE_TIMING = LeaseTiming()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,29 +118,33 @@ def record_built(archive: Archive) -> None:
 
 @contextmanager
 def build_lease(
-    storage: Storage, recipe: Recipe, look: Callable[[], _Found | None]
+    storage: Storage,
+    recipe: Recipe,
+    look: Callable[[], _Found | None],
+    timing: LeaseTiming = LEASE_TIMING,
 ) -> Iterator[_Found | None]:
     """Yield what ``look`` finds, or None if the caller must compute it while holding the lease.
 
-    Other builders of the recipe wait. A lease without a heartbeat for ``PATIENCE_SECONDS`` is
+    Other builders of the recipe wait. A lease without a heartbeat for ``patience_seconds`` is
     abandoned. If its holder still lives, both compute the same.
 
     Args:
         storage: The lake.
         recipe: What to build.
         look: Finds a dataset of the recipe.
+        timing: The timing of the lease.
     """
     if (found := look()) is not None:
         yield found
         return
-    lease = _acquire(storage, recipe)
+    lease = _acquire(storage, recipe, timing.patience_seconds)
     try:
         # The previous holder published before it released its lease.
         found = look()
         if found is not None:
             yield found
             return
-        with _heartbeat(storage, lease.path):
+        with _heartbeat(storage, lease.path, timing.beat_seconds):
             yield None
     finally:
         _held_leases.discard(lease)
@@ -145,7 +161,7 @@ def release_leases() -> None:
             lease.storage.delete(lease.path)
 
 
-def _acquire(storage: Storage, recipe: Recipe) -> _Lease:
+def _acquire(storage: Storage, recipe: Recipe, patience_seconds: float) -> _Lease:
     """Take the next lease as soon as there is none, or its holder is dead or silent."""
     seen: tuple[str, bytes] | None = None
     # A heartbeat is noticed as a changed text: clocks of two machines are never compared.
@@ -156,7 +172,8 @@ def _acquire(storage: Storage, recipe: Recipe) -> _Lease:
             newest = _newest(storage, recipe)
             if newest != seen:
                 seen, since = newest, time.monotonic()
-            if newest is None or _is_dead(newest[1]) or time.monotonic() - since > PATIENCE_SECONDS:
+            silent = time.monotonic() - since
+            if newest is None or _is_dead(newest[1]) or silent > patience_seconds:
                 number = 1 + (0 if newest is None else layout.claim_number(newest[0]) or 0)
                 lease = _Lease(storage, layout.claim_path(recipe.recipe_hash, number), number)
                 with suppress(ObjectExistsError):
@@ -167,7 +184,7 @@ def _acquire(storage: Storage, recipe: Recipe) -> _Lease:
             elif not reported and time.monotonic() - began > _REPORT_AFTER_SECONDS:
                 reported = True
                 message = "waiting for %s, which %s; a lease without a heartbeat for %.0f s expires"
-                _LOG.warning(message, recipe.name, _describe_holder(newest[1]), PATIENCE_SECONDS)
+                _LOG.warning(message, recipe.name, _describe_holder(newest[1]), patience_seconds)
             time.sleep(_POLL_SECONDS)
 
 
@@ -237,13 +254,13 @@ def _newest(storage: Storage, recipe: Recipe) -> tuple[str, bytes] | None:
 
 
 @contextmanager
-def _heartbeat(storage: Storage, path: str) -> Iterator[None]:
+def _heartbeat(storage: Storage, path: str, beat_seconds: float) -> Iterator[None]:
     over = threading.Event()
     since = time.time_ns() // 1000
 
     def beat() -> None:
         count = 0
-        while not over.wait(BEAT_SECONDS):
+        while not over.wait(beat_seconds):
             count += 1
             with suppress(EventlakeError):
                 storage.replace(path, _lease_text(count, since))

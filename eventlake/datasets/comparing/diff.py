@@ -179,8 +179,8 @@ class _Patches:
     The files may be untrusted, and ``difflib`` can take the cube of the number of lines.
     """
 
-    def __init__(self) -> None:
-        self._left = MOST_ALIGNED_LINES
+    def __init__(self, aligned_lines: int = MOST_ALIGNED_LINES) -> None:
+        self._left = aligned_lines
 
     def patch(self, name: str, before: str | None, after: str | None) -> str:
         """The unified diff of one file; None stands for a file that does not exist."""

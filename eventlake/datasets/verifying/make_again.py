@@ -28,13 +28,20 @@ from eventlake.progress import task
 from eventlake.projections.kinds import kind_named
 from eventlake.trust import OWN
 
-MOST_SECONDS = 600
-"""The time limit of a query, which may be untrusted and never end. It halves after each timeout."""
+MOST_SECONDS = 600.0
+"""The time limit of a query, which may be untrusted and never end."""
 LEAST_SECONDS = 1
 """The time limit does not fall below it."""
 
 
-def derive_again(chain: Chain, archives: Sequence[Archive], tally: Tally, *, trust: bool) -> None:
+def derive_again(
+    chain: Chain,
+    archives: Sequence[Archive],
+    tally: Tally,
+    *,
+    trust: bool,
+    seconds: float = MOST_SECONDS,
+) -> None:
     """Reproduce datasets. Earlier findings of this user are not trusted; the new ones are recorded.
 
     Args:
@@ -43,8 +50,8 @@ def derive_again(chain: Chain, archives: Sequence[Archive], tally: Tally, *, tru
         tally: Gets a problem for each false dataset, and a doubt for each that cannot be
             reproduced.
         trust: Run archived Python.
+        seconds: The time limit of the first query; it halves after each timeout.
     """
-    seconds: float = MOST_SECONDS
     with task("reproducing datasets", len(archives)) as advance:
         for archive in archives:
             if not _derive(chain, archive, tally, seconds=seconds, trust=trust):

@@ -10,7 +10,7 @@ from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.datasets.store.archive import Archive, open_archive
 from eventlake.datasets.store.find import folders
 from eventlake.datasets.store.tags import holders, tagged
-from eventlake.datasets.verifying.make_again import derive_again
+from eventlake.datasets.verifying.make_again import MOST_SECONDS, derive_again
 from eventlake.errors import EventlakeError, InvalidInputError, NotFoundError
 from eventlake.history.resolve import at_checkpoint
 from eventlake.history.verifying.report import Finding, Report, Tally
@@ -239,7 +239,12 @@ def _contents(archive: Archive, findings: Findings) -> None:
 
 
 def verify_lake(
-    storage: Storage, *, deep: bool = False, against: Checkpoint | None = None, trust: bool = False
+    storage: Storage,
+    *,
+    deep: bool = False,
+    against: Checkpoint | None = None,
+    trust: bool = False,
+    seconds: float = MOST_SECONDS,
 ) -> Report:
     """Check a lake and its datasets, even if it is too damaged to open.
 
@@ -248,6 +253,7 @@ def verify_lake(
         deep: Also hash every event, and derive keys, event tables and datasets again.
         against: A checkpoint that was kept elsewhere, to be found in the history.
         trust: With ``deep``, run the Python that is archived with datasets.
+        seconds: The time limit of an archived query; it halves after each timeout.
 
     Raises:
         InvalidInputError: ``trust`` is given without ``deep``.
@@ -269,7 +275,7 @@ def verify_lake(
         chain = None
     found = verify_datasets(storage, chain, deep=deep)
     if deep and report.ok:
-        derive_again(checked, found.sound, found, trust=trust)
+        derive_again(checked, found.sound, found, trust=trust, seconds=seconds)
     elif deep:
         for archive in found.sound:
             found.doubt(archive.folder, "not reproduced: its history is damaged")

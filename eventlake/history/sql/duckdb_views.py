@@ -27,7 +27,6 @@ _CHOSEN = "eventlake chosen entities"
 _FEW_EVENTS = "eventlake chosen events"
 # For a thousand of 100,000 subjects, Polars' reader took a fifth of the time of DuckDB's.
 _FEW = 5_000
-"""Up to this many entities are passed to Polars' reader as a list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +37,18 @@ class EntityFilter:
         by: The column that names the entity in every table of events.
         spine_by: The column that names it in the spine.
         entities: One column of that type, ``ENTITY``; null is an entity as well.
+        few: Up to this many entities are passed to Polars' reader as a list.
     """
 
     by: str
     spine_by: str
     entities: pa.Table
+    few: int = _FEW
 
     def plain(self) -> pl.Expr | None:
         """A Polars condition, if there are few entities and their column is stored unchanged."""
         column = named(polars_scan.PLAIN, self.by)
-        if column is None or self.entities.num_rows > _FEW:
+        if column is None or self.entities.num_rows > self.few:
             return None
         chosen = pl.DataFrame(self.entities)[ENTITY].cast(pl.String)
         return pl.col(column).is_in(chosen.implode(), nulls_equal=True)
