@@ -64,6 +64,7 @@ def stoppable(message: Callable[[Stopped], str]) -> Iterator[None]:
         target=_watch, args=(reader, finished, message), name="eventlake-signals", daemon=True
     )
     watcher.start()
+    # The interpreter writes the signal's number even while native code runs.
     earlier_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     for number, handler in handlers.items():
         if handler != signal.SIG_IGN:

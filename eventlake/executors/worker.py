@@ -14,6 +14,7 @@ def main() -> None:
     # Prints of libraries must not mix with the answers: they go to standard error.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    # A query that takes all memory must end this process, not the machine.
     bound_memory()
     for line in sys.stdin:
         answer: dict[str, object] = {}

@@ -64,6 +64,7 @@ class EngineCache:
         if key is None:
             return
         with self._lock:
+            # The size is measured after the use, which may have added tables to the value.
             self._kept[key] = kept, kept.size_bytes
             while sum(size for _, size in self._kept.values()) > most:
                 self._kept.popitem(last=False)

@@ -252,6 +252,7 @@ def _typed(part: Part, array: pa.ChunkedArray | pa.Array, kind: FieldType | None
     """One array of the part's type, whichever engine returned it."""
     whole = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
     wanted = part.kind.part_type(kind)
+    # An engine may return a column without values as the null type.
     if pa.types.is_null(whole.type):
         return pa.nulls(len(whole), wanted)
     if isinstance(part.kind, Added):

@@ -244,6 +244,7 @@ class Snapshot:
             CorruptionError: A segment of the history is missing or damaged.
         """
         try:
+            # The frame is made inside: it must read the history as it is pinned now.
             return self.read(lambda _: make(self).collect())
         except (pl.exceptions.PolarsError, OSError):
             self.history.check()

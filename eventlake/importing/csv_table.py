@@ -40,6 +40,7 @@ def create_csv_table(
         "rejects_table": quoted(_REJECTS),
         "rejects_scan": quoted(f"{_REJECTS}_scans"),
     }
+    # DuckDB reads an empty value as null unless its column is listed.
     if not table.empty_is_null:
         options["force_not_null"] = f"[{', '.join(map(quoted, names))}]"
     source = quoted(openable(as_utf8(table, path, scratch)))

@@ -139,6 +139,7 @@ class _RowConverter:
                 .to_frame()
                 .select(above.cast(pl.String).str.zfill(_DIGITS))["number"]
             )
+        # A null has no place in a total order.
         wrong.append(Wrong(values.is_null(), "expected a value to order by, the row has none"))
         self._note(f"order (column {key.column})", wrong, values)
         return text

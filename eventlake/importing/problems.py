@@ -76,6 +76,7 @@ class Problems:
             values: The values to show; None for none.
         """
         hits = wrong.rows.arg_true()
+        # Only these are taken out of the column; the others are counted.
         for hit in hits[:MOST_ALIKE]:
             self.add(
                 ImportProblem(

@@ -89,6 +89,7 @@ class Settings:
     def whole(self, name: str, default: int | None) -> int | None:
         """An integer of at least 1."""
         value = self._values.get(name, default)
+        # The exact type, because True is an integer in Python.
         if value is not None and (type(value) is not int or value < 1):
             raise self.wrong(f"expected {name} as a whole number from 1, found {value!r}")
         return value

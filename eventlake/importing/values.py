@@ -163,6 +163,7 @@ def _plain(values: pl.Series, field: Field) -> pl.Series:
     if values.dtype != pl.String:
         return values
     if field.thousands:
+        # A separator is removed only between whole groups of three: 1,5 is not 15.
         grouped = values.str.contains(
             f"^[+-]?[1-9][0-9]{{0,2}}({_escaped(field.thousands)}[0-9]{{3}})+"
             f"({_escaped(field.decimal_separator)}|$)"

@@ -70,6 +70,7 @@ def finish(computation: Computation, result: pa.Table) -> pa.Table:
             f"found {', '.join(doubled)} more than once"
         )
         raise InvalidProjectionError(message, "name columns apart with AS.")
+    # Before types are compared: engines spell the same type in several ways.
     table = normalise(result)
     for name, kind in (computation.types or {}).items():
         if name not in table.column_names:

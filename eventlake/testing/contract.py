@@ -160,6 +160,7 @@ class StorageContract:
         self, storage: Storage
     ) -> None:
         won: list[tuple[int, int]] = []
+        # All threads begin at once, so that they race for every name.
         start = threading.Barrier(8)
 
         def create(name: int) -> None:

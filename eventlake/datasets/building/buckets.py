@@ -340,6 +340,7 @@ class _TaskRunner:
         # Noted before the file exists: a builder that sees the file must find it trusted.
         if not self._trust.believes:
             self._trust.ledger.note([statement("bucket", path)])
+        # The path has the hash of the bytes: an existing file is the same.
         with suppress(ObjectExistsError):
             self._storage.create(path, data)
 

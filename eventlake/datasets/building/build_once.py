@@ -90,6 +90,7 @@ def find_built(storage: Storage, recipe: Recipe, trust: Trust) -> Archive | None
     places = [
         layout.build_path(recipe.name, manifest_hash) for manifest_hash in noted if manifest_hash
     ]
+    # Notes may be lost: then all datasets of the name are searched.
     return _whole(storage, recipe, places, trust) or _whole(
         storage, recipe, folders(storage, recipe.name), trust
     )

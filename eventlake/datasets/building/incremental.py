@@ -188,6 +188,7 @@ def _changed(
         read = tables_read(computation.query.text, history.catalogue)
         latest = [name for name in read if name.corrections == LATEST]
         by = projection.by or ""
+        # A correction can restore or supersede events of an entity that has no new ones itself.
         found.extend(_corrected(history, name.event_type, since, by) for name in latest)
     if spine is not None and old_spine is not None:
         spine_by = named(spine.column_names, projection.spine_entity)

@@ -186,6 +186,7 @@ class Lock:
             raise StorageError(message, path=str(file)) from error
         except ValueError as error:
             raise _invalid_lock(file, str(error)) from error
+        # Before the members, because a newer format may have members that are unknown here.
         check_format(document, str(file), FORMAT)
         try:
             found = convert(document, LockDocument)

@@ -138,6 +138,7 @@ def _check_spines(archive: Archive, history: PinnedHistory, tally: Tally) -> Non
             tally.doubt(
                 provenance["attempt"], f"{message}; it was made by eventlake {then}, this is {now}"
             )
+        # A recipe pins the schemas that the query reads, not those of the spine.
         elif any(
             len(history.catalogue.types.get(one, ())) > 1 and one not in recipe.schemas
             for one in types

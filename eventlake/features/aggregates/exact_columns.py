@@ -84,6 +84,7 @@ def standard_deviations(
         squares: The sum of their squares, likewise.
         unit: How many units make one.
     """
+    # Python's integers, because the products exceed 64 bits.
     number, total, squares = (one.astype(object) for one in (number, total, squares))
     above = number * squares - total * total
     below = number * (number - 1) * unit**2
@@ -111,6 +112,7 @@ def arithmetic(sign: str, left: pa.Array, right: pa.Array) -> pa.Array:
     null = pc.or_(left.is_null(), right.is_null()).to_numpy(zero_copy_only=False)
     if pa.types.is_floating(left.type) or pa.types.is_floating(right.type):
         one, other = doubles(left), doubles(right)
+        # Infinities and NaN are results of IEEE 754; NumPy would warn of them.
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             made = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide}[sign](
                 one, other

@@ -65,6 +65,8 @@ def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part
         for stream, wanted in plan.parts_by_stream().items():
             source = found[stream.event_type]
             events = tables.made(events_of(plan, stream, wanted, can_expire=source.can_expire))
+            # Before anything is added up: afterwards an overflow would be the engine's error, and
+            # differ.
             check_sums(
                 plan,
                 stream,
@@ -154,6 +156,7 @@ def _queries(
     by_tree = [] if few else [part for part in parts if plan.strategy(part) == TREES]
     by_edge = [] if few else [part for part in parts if plan.strategy(part) not in {TREES, JOINS}]
     shown = f"SELECT * FROM {events}"
+    # Events are numbered only if a part needs their places.
     if any(
         part.is_placed and (few or plan.strategy(part) != PLACES or part.place) for part in parts
     ):
@@ -327,6 +330,7 @@ def _added(
     along = [*ctes, "g AS (\n    " + "\n    UNION ALL ".join(each) + ")"]
     # Joining on a constant edge number takes a tenth of the time: it is left out.
     by = ["entity", "a"] if len(edges) > 1 else ["entity"]
+    # Made once for these events; only the join below depends on the rows.
     sums_table = tables.made(
         f"WITH {', '.join(along)}\nSELECT a, entity, k, {', '.join(running)} FROM g"
         + _ALONG.format(each=", ".join(by))

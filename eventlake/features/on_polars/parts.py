@@ -46,6 +46,7 @@ def parts(
         )
         with kept(plan, stream, columns, source, entities) as prefix:
             answers = _Answers(plan, wanted, source, rows, prefix)
+            # Before anything is added up, by the same rule as on DuckDB.
             check_sums(plan, stream, wanted, answers.bounds)
             made |= answers.answer()
     return made
@@ -56,6 +57,7 @@ def kept(
     plan: Plan, stream: Stream, columns: Sequence[str], source: Source, entities: pl.DataFrame
 ) -> Iterator[Prefix]:
     """Yields the events of some entities, from the cache or read now; see ``events``."""
+    # Everything that decides the sorted events. Windows do not: they are looked up in them.
     identity = (
         source.identity,
         stream,

@@ -110,6 +110,7 @@ def in_sql(value: Plain, kind: FieldType) -> str:
         "date": "DATE",
         "timestamp": "TIMESTAMPTZ",
     }
+    # Every value is quoted text with a cast, so that none is read as another type.
     return f"{quoted(str(value))}::{types[kind.kind]}"
 
 

@@ -160,6 +160,7 @@ class _Compiler:
         entity, related = self._entity(), []
         for step in self.features.via:
             (child, kind), (parent, above) = self._relation(step)
+            # Plans that are only read have no types.
             if UNKNOWN not in {kind.kind, entity.kind} and kind.kind != entity.kind:
                 self.fields.refuse(
                     f"{step.event_type} relates {child}, which is {kind}, but the relation before "

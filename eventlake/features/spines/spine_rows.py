@@ -63,6 +63,7 @@ def not_known(spine: DeclaredSpine, history: PinnedHistory, rows: pl.DataFrame) 
         rows.drop(name for name, _, _ in spine.labels),
         replace(spine, known="cutoff", labels=()),
     )
+    # Asked first, because ``rows_of`` refuses a spine of which nothing was known.
     if spine.monthly and not _known_months(known, history)[1].height:
         return plain.height
     return plain.height - _shared(plain, rows_of(known, history)[0])

@@ -72,6 +72,7 @@ def entities(computation: Computation, since: int = 0) -> pa.Table:
     with connect(history, query) as connection:
         later = f" WHERE sequence >= {integer(since)}" if since else ""
         column = f"{identifier(by)} AS {identifier(ENTITY)}"
+        # DISTINCT in each part: a query that reads one table has no UNION that removes repetitions.
         each = [f"SELECT DISTINCT {column} FROM {table}{later}" for table in tables]
         if spine is not None and not since and reads_table(query, "spine"):
             connection.register("spine", spine)

@@ -86,6 +86,7 @@ def run(query: Query, options: RunOptions = DEFAULT_OPTIONS) -> pa.Table:
     with bound(query) as empty:
         relation = empty.sql(query.text, params=dict(query.parameters) or None)
         names, types = relation.columns, relation.types
+    # Before the query runs, which may take long.
     check_types(names, types)
     resources = _resources(query, options)
     with (

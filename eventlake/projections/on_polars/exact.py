@@ -29,6 +29,7 @@ _HINT = (
     'alone) or "unproven".'
 )
 _RUNNING = ("collect", "sink", "profile", "fetch")
+# They belong to the module, not to a frame.
 _ALL = (pl._plr.collect_all, pl._plr.collect_all_with_callback)
 """Functions that run several frames."""
 

@@ -80,6 +80,7 @@ def prepare(computation: Computation, options: RunOptions = DEFAULT_OPTIONS) -> 
         with _user_code(name):
             return from_polars(frame.collect(engine="in-memory"), f"projection {name}")
 
+    # Python may read the clock in ways that no plan shows, so the recipe always pins it.
     return PreparedRun(snapshot.schemas, reads_clock=True, rows=rows)
 
 
