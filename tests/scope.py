@@ -6,6 +6,7 @@ rounds of what is random. Every test still runs. This is the only place that rea
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 QUICK = os.environ.get("EVENTLAKE_TESTS", "all") == "quick"
 MOST_VALUES = 3
@@ -22,6 +23,11 @@ def scaled(everything: int, quick: int) -> int:
 def examples(count: int) -> int:
     """The number of Hypothesis examples to run in place of ``count``."""
     return scaled(count, max(3, count // 8))
+
+
+def some(everything: Sequence[Any], quick: int) -> list[Any]:
+    """All of a sequence, or in a quick run so many evenly spaced ones, with both ends."""
+    return _spaced(list(everything), scaled(len(everything), quick))
 
 
 def sample(cases: Sequence[Mapping[str, int]], most: int = MOST_VALUES) -> list[int]:
@@ -48,7 +54,7 @@ def sample(cases: Sequence[Mapping[str, int]], most: int = MOST_VALUES) -> list[
     return sorted(chosen)
 
 
-def _spaced(values: Sequence[int], most: int) -> list[int]:
+def _spaced(values: Sequence[Any], most: int) -> list[Any]:
     if len(values) <= most:
         return list(values)
     return [values[number * (len(values) - 1) // (most - 1)] for number in range(most)]

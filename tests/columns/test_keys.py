@@ -27,7 +27,7 @@ from eventlake.errors import CorruptionError, StorageError
 from eventlake.log.chain import unfolded_keys
 from eventlake.log.chain.key_index import KeyIndex, StoredKeys, newest_in, recent_run
 from eventlake.storage import MemoryStorage
-from tests.scope import examples
+from tests.scope import examples, some
 
 LETTERS = st.text(st.sampled_from("ab/é🦆\u2028 ,"), max_size=5)
 SUBJECTS = (
@@ -426,7 +426,8 @@ def test_one_flipped_bit_anywhere_in_a_key_file_never_changes_what_is_told(part_
         StoredKeys(storage, file, 2_000, _no_need, lookup_bytes=part_bytes), wanted, heads
     )
     asked = []
-    for place in range(len(whole)):
+    places = some(range(len(whole)), 300)
+    for place in places:
         storage._objects[path] = (
             whole[:place] + bytes([whole[place] ^ (1 << place % 8)]) + whole[place + 1 :]
         )
@@ -437,7 +438,8 @@ def test_one_flipped_bit_anywhere_in_a_key_file_never_changes_what_is_told(part_
         ), place
         asked.append(again.asked)
     unused = 0 if part_bytes else 2 * 4  # the checksums behind the last buckets
-    assert sum(asked) == len(whole) - unused, (
+    missed = len(places) - sum(asked)
+    assert missed == unused or (missed < unused and len(places) < len(whole)), (
         "every other byte is covered, and what is damaged is made again once"
     )
 

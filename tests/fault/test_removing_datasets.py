@@ -237,7 +237,7 @@ def test_thirty_nights_of_locks_leave_one_and_prune_gives_back_what_nobody_holds
     lake, storage, monkeypatch
 ):
     night = []
-    for number in range(30):
+    for number in range(scaled(30, 12)):
         lake.append([event(100 + number)])
         dataset = lake.build(TOTALS)
         dataset.keep_for_lock()

@@ -21,6 +21,7 @@ from eventlake.features.on_duckdb import parts as duckdb_parts
 from eventlake.features.on_polars import parts as polars_parts
 from eventlake.features.planned.plan import _Compiler, compiled
 from eventlake.storage import MemoryStorage
+from tests.scope import scaled
 from tests.support.feature_fixtures import (
     BEGIN,
     DAY,
@@ -464,7 +465,7 @@ def test_values_that_enter_at_one_instant_and_leave_at_others_are_counted_alike_
             "time": (BEGIN + timedelta(seconds=number * 7919 % 86_000)).isoformat(),
             "recorded_at": told,
         }
-        for number in range(20_000)
+        for number in range(scaled(20_000, 4_000))
     ]
     owned = [
         event(number, "owned", subject=f"/loan/{number}", owner="X") | {"recorded_at": told}

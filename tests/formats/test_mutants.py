@@ -10,8 +10,8 @@ from tests.support.mutants import KINDS, assert_gone_well, run
 
 pytestmark = pytest.mark.every_case
 
-SOME = scaled(80, 16)
-LAKES = 2
+SOME = scaled(80, 8)
+LAKES = scaled(2, 1)
 """So many of those that decode are put into a lake."""
 
 

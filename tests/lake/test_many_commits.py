@@ -425,9 +425,10 @@ def test_a_long_lake_is_shaped_as_eventlake_shapes_it(long):
 
 
 def test_a_lake_of_two_thousand_commits_made_so_is_sound_to_the_last_key():
-    storage, events = long_lake(2_000)
+    commits = scaled(2_000, 400)
+    storage, events = long_lake(commits)
     report = el.open(storage).verify(deep=True)
-    assert (report.problems, report.commits, report.segments) == ((), 2_000, events)
+    assert (report.problems, report.commits, report.segments) == ((), commits, events)
 
 
 def test_the_manifest_of_a_lake_made_so_is_the_one_that_all_commits_add_up_to():

@@ -384,10 +384,11 @@ def test_four_threads_append_while_others_compact(storage, weight):
     el.create(storage, "o")
     shared = opened()
     known, done, writing = [], [], set("abcd")
+    rounds = scaled(25, 8)
 
     def write(work, lake, name):
         try:
-            work(lake, name, known, 25)
+            work(lake, name, known, rounds)
         finally:
             writing.discard(name)
 
@@ -406,8 +407,8 @@ def test_four_threads_append_while_others_compact(storage, weight):
     ]
     in_threads(*(lambda one=one: write(*one) for one in writers), compact)
     assert sum(one.made for one in done) > 0
-    assert len(known) == 3 * 25 + 4 * 25
-    assert shared.watermark == 3 * 75 + 100
+    assert len(known) == 3 * rounds + 4 * rounds
+    assert shared.watermark == 3 * 3 * rounds + 4 * rounds
     assert_sound(el.open(storage), known)
     shared.compact()
     assert placed(shared) == [(0, shared.watermark)]
@@ -503,7 +504,7 @@ def test_an_append_whose_segments_are_stored_before_a_compaction_is_committed_af
 
 
 def test_a_lake_is_verified_while_others_append_and_compact():
-    for number in itertools.count(step=scaled(1, 3)):
+    for number in itertools.count(step=scaled(1, 7)):
         inner = MemoryStorage()
         lake = el.create(inner, "o")
         for name in "abcd":
@@ -530,7 +531,7 @@ def test_a_lake_is_verified_while_others_append_and_compact():
 def test_a_store_that_fails_at_any_call_of_a_compaction_leaves_a_sound_lake(
     fault,
 ):
-    for number in itertools.count(step=scaled(1, 3)):
+    for number in itertools.count(step=scaled(1, 7)):
         inner, known = MemoryStorage(), []
         appended(limited(el.create(inner, "o"), fold_weight=40), "a", known, 5)
         before, versions = seen(el.open(inner)), len(el.open(inner).log())
@@ -568,7 +569,7 @@ def test_a_process_that_dies_at_any_file_of_a_compaction_leaves_a_sound_lake(whe
     def small(storage):
         return limited(el.open(storage), fold_weight=40)
 
-    for number in itertools.count(step=scaled(1, 3)):
+    for number in itertools.count(step=scaled(1, 7)):
         inner, known = MemoryStorage(), []
         el.create(inner, "o")
         appended(small(inner), "a", known, 8)

@@ -33,7 +33,7 @@ from eventlake.storage import LocalStorage, MemoryStorage
 from eventlake.storage import local as local_module
 from eventlake.testing.faults import FaultyStorage, at_call
 from eventlake.testing.invariants import assert_sound
-from tests.scope import scaled
+from tests.scope import scaled, some
 from tests.support.dataset_fixtures import POLARS_TOTALS, TOTALS, Hooked, make_lake, module
 from tests.support.events import rows_of
 from tests.support.limits import limited
@@ -281,7 +281,7 @@ def test_a_damaged_commit_stops_a_collection_and_nothing_is_deleted(storage):
 
 @pytest.mark.parametrize("fault", ["before", "after"])
 def test_a_collection_that_fails_at_any_call_is_finished_by_the_next_one(fault):
-    for number in itertools.count(step=scaled(1, 3)):
+    for number in itertools.count(step=scaled(1, 7)):
         inner, known = MemoryStorage(), []
         lake = el.create(inner, "o")
         appended(lake, "a", known, 4)
@@ -452,7 +452,7 @@ def test_whatever_can_be_observed_is_the_same_after_a_collection(storage, clock)
 
 def test_snapshots_taken_before_a_compaction_and_a_collection_read_what_they_did(storage, clock):
     lake = varied(storage, clock)
-    marks = range(lake.watermark + 1)
+    marks = some(range(lake.watermark + 1), 5)
 
     def read(snapshot, how):
         if how == "scan":
@@ -689,7 +689,7 @@ def test_a_batch_that_is_stored_again_takes_no_file_of_an_earlier_try_over(rows)
 @pytest.mark.parametrize("work", WORK, ids=lambda one: one.__name__)
 def test_a_collection_at_any_call_of_anybody_at_work_does_no_harm(work):
     limits = {"fold_weight": 40, "inline_keys": 5}
-    for number in itertools.count(step=scaled(1, 3)):
+    for number in itertools.count(step=scaled(1, 7)):
         inner = MemoryStorage()
         known = ripe(inner, **limits)
         storage = FaultyStorage(inner)
@@ -742,7 +742,7 @@ def read_log(lake):
 def test_a_compaction_and_a_collection_at_any_call_of_a_reader_change_nothing_that_he_reads(
     work,
 ):
-    for number in itertools.count(step=scaled(1, 3)):
+    for number in itertools.count(step=scaled(1, 7)):
         inner = MemoryStorage()
         ripe(inner, fold_weight=40)
         expected = work(el.open(inner))
@@ -792,7 +792,7 @@ def compact_all(lake):
     ids=lambda one: one.__name__,
 )
 def test_a_compaction_and_a_collection_at_any_call_are_not_taken_for_damage(work):
-    for number in itertools.count(step=scaled(1, 3)):
+    for number in itertools.count(step=scaled(1, 7)):
         inner = MemoryStorage()
         known = ripe(inner)
         storage = FaultyStorage(inner)

@@ -15,6 +15,7 @@ from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputErro
 from eventlake.history.verifying import seen_events
 from eventlake.log.chain import rebuild_keys
 from eventlake.storage import LocalStorage, MemoryStorage
+from tests.scope import scaled
 from tests.support import naive
 from tests.support.limits import SMALL_TIERS, limited
 from tests.support.maintenance_fixtures import in_threads
@@ -509,7 +510,7 @@ def test_any_mixture_over_many_tiers_is_that_of_a_dict(monkeypatch, harder):
     el.create(storage := MemoryStorage(), "o")
     lakes = [opened(), opened()]
     stored, order = {}, []
-    for step in range(60 if harder is coarse_events else 110):
+    for step in range(60 if harder is coarse_events else scaled(110, 60)):
         given = [
             event(f"{dice.randrange(1 + 2 * step)}", data=f"{dice.choice([1, 1, 1, 1, 2])}")
             for _ in range(dice.randrange(1, 5))
