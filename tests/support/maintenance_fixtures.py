@@ -5,6 +5,7 @@ import threading
 import uuid
 
 import eventlake as el
+from tests.scope import some
 from tests.support.dataset_fixtures import Hooked
 from tests.support.events import moment, rows_of
 from tests.support.limits import limited
