@@ -1,5 +1,6 @@
 """The segment codec: event columns to Parquet bytes and back."""
 
+import hashlib
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from eventlake.caches import CACHES
 from eventlake.columns.parquet import footers
 from eventlake.columns.parquet.footers import FOOTER_LIMITS, FooterLimits
 from eventlake.columns.parquet.text_size import text_bytes_in
@@ -29,6 +31,10 @@ _SAMPLED_VALUES = 10_000
 """Values sampled to decide whether a column repeats itself."""
 _STATISTICS = ("type", "time", "recorded_at")
 """Columns by whose bounds a reader can skip row groups; ids and payloads have no order."""
+_SMALL_BYTES = 1 << 18
+"""A small file takes longer to check than to hash: reading its page headers takes milliseconds."""
+_CHECKED = CACHES.bounded_set(4_096)
+"""Small files that may be decoded: their SHA-256, the rows that were expected, and the limits."""
 
 
 def encode(table: pa.Table, limits: FooterLimits = FOOTER_LIMITS) -> bytes:
@@ -253,7 +259,7 @@ def _opened(
     **options: bool,
 ) -> pq.ParquetFile:
     try:
-        found = footers.problem(data, text_bytes_in(data), rows, limits)
+        found = _problem(data, rows, limits)
     except footers.MalformedError as error:
         raise _unreadable(where, error) from error
     if found:
@@ -263,6 +269,18 @@ def _opened(
             path=where,
         )
     return pq.ParquetFile(pa.BufferReader(data), **options)
+
+
+def _problem(data: bytes, rows: int | None, limits: FooterLimits) -> str | None:
+    if len(data) > _SMALL_BYTES:
+        return footers.problem(data, text_bytes_in(data), rows, limits)
+    checked = (hashlib.sha256(data).digest(), rows, limits)
+    if checked in _CHECKED:
+        return None
+    found = footers.problem(data, text_bytes_in(data), rows, limits)
+    if found is None:
+        _CHECKED.add(checked)
+    return found
 
 
 def _valid(table: pa.Table) -> pa.Table:
