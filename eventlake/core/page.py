@@ -86,6 +86,7 @@ def as_html(title: str, sections: Sequence[Section]) -> str:
 
     All text is escaped. Colours follow the reader's light or dark mode.
     """
+    # No scripts and no files from elsewhere: a page may show values of a stranger.
     body = "\n".join(_html_section(section) for section in sections)
     meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
     head = f"{meta}<title>{_escape(title)}</title><style>\n{_STYLE}\n</style>"

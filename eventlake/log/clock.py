@@ -109,6 +109,8 @@ def check_writer(chain: Chain, stored: str, now: int) -> None:
     store_clock = _stored_at(chain.storage, stored)
     if store_clock is None:
         return
+    # The segment was stored after the clock was read, so a correct clock is never ahead of the
+    # store's.
     if now > store_clock + MAX_LEAD_US:
         message = (
             f"this machine's clock says {format_instant(now)}, "

@@ -61,6 +61,7 @@ def plain_commit(
     # Commits without events have a key too, so that ``resolve_commit`` finds their id.
     own = own_keys(np.empty(0, np.uint64), None, (), commit_id)
     if tiers is not None and recent is not None:
+        # The fold itself is in none of the tiers that it names, so its key is a recent one.
         folded = recent_after(recent, chain.next_version, own)
         return replace(_after(chain, kind, commit_id, recorded_at, own), tiers=tiers, recent=folded)
     commit = _after(chain, kind, commit_id, recorded_at, own)

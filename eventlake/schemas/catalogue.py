@@ -207,6 +207,7 @@ def _problem(name: str, versions: Sequence[Version]) -> str | None:
     for before, version in zip([None, *versions], versions, strict=False):
         if version.schema.event_type != name:
             return f"expected the schemas of {name!r}, found one of {version.schema.event_type!r}"
+        # Two versions may be registered at one watermark, if no event comes in between.
         if version.since < (before.since if before else 0):
             return (
                 f"expected versions of {name!r} in the order of their registration, found since"

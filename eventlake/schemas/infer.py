@@ -81,6 +81,7 @@ class ObservedField:
         self.whole = max(self.whole, len(digits) + exponent)
 
     def _add_text(self, value: str) -> None:
+        # One more than an enum may have, so that too many can be told from just enough.
         if len(self.texts) <= _MOST_VALUES:
             self.texts.add(value)
         spelling = _spelling(value)
@@ -194,6 +195,7 @@ def _fields(
         # A field is listed before the fields inside it, whose reasons ``_type`` appends.
         at = len(reasons)
         kind, reason = _type(member, below, reasons)
+        # A null is not counted as a value, so a field that is null once is not required.
         required = member.values == seen.values
         there = "in every payload" if required else f"in {member.values:,} of {seen.values:,}"
         reasons.insert(at, (below, str(kind) if kind else "left out", f"{reason}; {there}"))

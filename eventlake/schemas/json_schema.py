@@ -137,6 +137,7 @@ def _object(event_type: str, document: Mapping[str, Any], path: str) -> FieldTyp
 def _text(event_type: str, document: Mapping[str, Any], path: str) -> FieldType:
     limits = [document["enum"]] if "enum" in document else []
     limits += [[document["const"]]] if "const" in document else []
+    # A nullable enum lists null among its values.
     if limits and isinstance(limits[0], list) and _is_nullable(document):
         limits[0] = [value for value in limits[0] if value is not None]
     for values in limits:
@@ -259,6 +260,7 @@ def to_json_schema(kind: FieldType) -> dict[str, Any]:
         for name, bound in (("minimum", kind.minimum), ("maximum", kind.maximum))
         if bound is not None
     }
+    # The precision is written only where reading the document would choose another one.
     plain = kind.kind == "int64" or (
         kind.precision == DEFAULT_PRECISION and kind.minimum is kind.maximum is None
     )

@@ -99,6 +99,7 @@ def _column(event_type: str, name: Any, column: Any) -> Field:
     _check_known(event_type, name, column, _COLUMN_KEPT)
     if column.dtype is None:
         _refuse(event_type, name, "expected a type, found none")
+    # pandera means: if the column is there, it has no null. A payload's field cannot say that.
     if not column.required and not column.nullable:
         hint = (
             "a field that may be missing may be null too: set nullable=True, or required=True for a"

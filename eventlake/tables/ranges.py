@@ -62,8 +62,11 @@ def folder(version: Version) -> str:
     If upcasts lead to the schema, the engine that evaluates them is part of the name.
     """
     event_type = version.schema.event_type
+    # Types may differ only in characters that a file name cannot have, so the hash is part of the
+    # name.
     plain = _PLAIN.sub("_", event_type)[:60]
     schema = version.schema_hash[: layout.SHORT_HASH]
+    # Versions of eventlake may share a lake; each finds the tables that it would derive itself.
     deriver = f"{DERIVER}-{ENGINE}" if version.upcasts() else str(DERIVER)
     return f"{layout.TABLES}/{plain}-{sha256_hex(event_type.encode())[:8]}/{schema}-{deriver}"
 
@@ -108,11 +111,9 @@ def cover(
     for start, stop in wanted:
         while done < stop:
             at = max(start, done)
-            best = max(
-                (one for one in found if done <= one.start <= at < one.stop),
-                key=lambda one: one.stop,
-                default=None,
-            )
+            # A range that begins before ``done`` would repeat rows.
+            reaching = [one for one in found if done <= one.start <= at < one.stop]
+            best = max(reaching, key=lambda one: one.stop, default=None)
             if best is None:
                 later = min((one.start for one in found if at < one.start < stop), default=stop)
                 missing.append((at, later))

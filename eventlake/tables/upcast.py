@@ -49,6 +49,7 @@ def upcast(table: pa.Table, version: Version) -> tuple[pa.Table, list[Problem]]:
                     problems.append(one)
                 else:
                     tables.append(one)
+                # Each problem costs a bisection, and twenty are enough for a person.
                 if len(problems) >= _MOST_PROBLEMS:
                     break
             if problems:
@@ -58,6 +59,8 @@ def upcast(table: pa.Table, version: Version) -> tuple[pa.Table, list[Problem]]:
 
 def _batch_rows(table: pa.Table, largest: Size) -> int:
     """The number of rows per batch, so that neither they nor their upcasts exceed ``_BYTES``."""
+    # DuckDB does not count every buffer of text against its memory limit, so batches are kept
+    # small.
     size: int = max(1, table.get_total_buffer_size() // max(1, table.num_rows))
     return max(1, min(_ROWS, _BYTES // (size * max(1, largest.times) + largest.bytes)))
 

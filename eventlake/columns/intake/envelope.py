@@ -120,6 +120,7 @@ class Batch:
         numbers = np.arange(self.rows) if self.numbers is None else self.numbers
         kept = np.delete(np.arange(self.rows), rows)
         recorded_at = None if self.recorded_at is None else self.recorded_at.take(pa.array(kept))
+        # A batch that names its sequences is never shortened.
         return Batch(chosen(self.table, kept), recorded_at, None, numbers[kept], self.limits)
 
 

@@ -111,6 +111,8 @@ def _segments(segments: tuple[Segment, ...]) -> Iterator[tuple[Any, ...]]:
             segment.size_bytes,
             segment.start,
             segment.stop,
+            # Names of columns are from a fixed list, none with a comma. Event types may have any
+            # character, so they are JSON.
             ",".join(segment.columns),
             bytes.fromhex("".join(segment.nodes)),
             json.dumps(dict(segment.types), ensure_ascii=False, separators=(",", ":")),

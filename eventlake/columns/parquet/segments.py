@@ -239,6 +239,7 @@ def read_bytes(
         CorruptionError: Not a Parquet file.
     """
     try:
+        # Files without page checksums, such as segments, are read too; their hash was checked.
         file = _opened(data, where, rows, limits, page_checksum_verification=True)
         return _valid(
             file.read(

@@ -28,6 +28,7 @@ class Position:
         if (
             not isinstance(self.producer, str)
             or not 0 < len(self.producer) <= MAX_PRODUCER
+            # A printable name has no 0x1F, which separates it from the position in keys.
             or not self.producer.isprintable()
         ):
             message = (
@@ -48,6 +49,7 @@ class Position:
         """
         if producer is None and position is None:
             return None
+        # Without a position, a batch that is sent again could not be recognized.
         if producer is None or position is None:
             message = (
                 "expected a producer with a position, or neither, "

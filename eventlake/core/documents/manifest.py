@@ -147,6 +147,7 @@ class Tier:
     @property
     def weight(self) -> int:
         """The weight of its commits and events; tiers of similar weight are merged."""
+        # Commits count too: a tier of many commits without events takes time to read as well.
         return COMMIT_WEIGHT * (self.stop - self.start) + self.keys.ids
 
     def document(self) -> dict[str, Any]:
@@ -185,6 +186,8 @@ class Recent:
     def document(self) -> dict[str, Any]:
         """The document as plain JSON values."""
         return {
+            # Every commit carries these keys until they are folded, so a writer needs only the head
+            # to find all of them.
             "files": [file.document() for file in self.files],
             "heads": base64.b64encode(self.heads).decode(),
             "ids": base64.b64encode(self.ids).decode(),
@@ -201,6 +204,7 @@ class Recent:
         ids, heads = (
             base64.b64decode(text, validate=True) for text in (document.ids, document.heads)
         )
+        # numpy would fail on such bytes far from here, without naming the commit.
         if len(ids) % KEY_BYTES or len(heads) % KEY_BYTES:
             message = (
                 f"expected recent keys of {KEY_BYTES} bytes each, "

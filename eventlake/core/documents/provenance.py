@@ -58,6 +58,7 @@ class ProvenanceDocument(Document):
     files: Annotated[dict[SourceFile, FileDocument], Meta(min_length=1)]
     format: FormatNumber
     manifest_hash: Sha256
+    # Not a count: the clock may have been set back during a build.
     milliseconds: int
     versions: dict[Word, Word]
     buckets: Positive | UnsetType = UNSET
@@ -85,6 +86,7 @@ def read_provenance(data: bytes, where: str) -> dict[str, Any]:
         UnsupportedFormatError: A newer eventlake wrote it.
     """
     document = unsealed(data, where, ProvenanceDocument, _NOUN)
+    # A dataset without rows has one file of rows as well.
     if not any(name.startswith(PART) for name in document.files):
         raise damaged(where, _NOUN, f"expected files of rows, found {', '.join(document.files)}")
     members: dict[str, Any] = msgspec.to_builtins(document)

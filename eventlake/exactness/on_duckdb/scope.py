@@ -60,6 +60,7 @@ class Scope:
             key=lambda name: own.index(name) if name in own else len(own),
         )
         if len(self.sources) == 1:
+            # With one table the name needs no prefix, unless the query itself writes one.
             yield [column(*own[:1], "sequence")]
         yield from ([column(name, key)] for key in ("sequence", "spine_row") for name in named)
         if len(named) > 1:

@@ -76,6 +76,7 @@ def slice_(findings: Findings, one: Expression, context: Context) -> Value:
     """``head``, ``tail`` and ``slice``."""
     what, *bounds = one.children
     value = findings.value(what, context)
+    # A computed number could come from any row, or from an inexact value.
     if any(bound.kind != "literal" for bound in bounds):
         findings.refuse("slice()", "the number of rows is computed", "", "a number")
     return findings.require_order("head(), tail(), slice()", value, context, one)

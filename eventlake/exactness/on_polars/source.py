@@ -64,6 +64,7 @@ def _operator(one: Expression, written: Sequence[str]) -> str | None:
 
 def _literal(one: Expression, _: Sequence[str]) -> str | None:
     value = one.options[0] if one.options else None
+    # Other values, such as instants, have no literal in Python.
     plain = value is None or isinstance(value, bool | int | float | str)
     return repr(value) if plain and one.name != "series" else None
 

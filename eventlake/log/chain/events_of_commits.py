@@ -85,6 +85,7 @@ def retry_after_compaction(chain: Chain, read: Callable[[Chain], T]) -> T:
     try:
         return read(chain)
     except CorruptionError:
+        # Another chain, because the caller's stays at its snapshot.
         now = reopen(chain)
         if now.manifest().segments == chain.manifest().segments:
             raise

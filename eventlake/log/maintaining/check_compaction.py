@@ -107,6 +107,7 @@ def compare(chain: "Chain", placed: SegmentInCommit) -> Compared:
     )
     compared, folded = Compared(), CompactRange.empty(segment.start)
     for commit, appended in _appended(chain, segment):
+        # Compactions replace whole segments, so their ranges must fit together.
         if appended.start != folded.stop or appended.stop > segment.stop:
             events = f"{appended.start:,}-{appended.stop:,}"
             compared.problems.append(f"it cuts the segment {events} of commit {commit.version}")
