@@ -21,6 +21,7 @@ from eventlake.features.hindsight import as_known, compare_hindsight
 from eventlake.features.on_duckdb import parts as duckdb_parts
 from eventlake.features.on_polars import parts as polars_parts
 from eventlake.features.planned.fields import SPINE_TYPES
+from eventlake.features.planned.limits import LOOK_UP_LIMITS, LookUpLimits
 from eventlake.features.planned.plan import (
     Part,
     Plan,
@@ -34,15 +35,18 @@ from eventlake.visible import warn
 
 _MOST_EARLY = 0.25
 """The share of cutoffs before the first recording up to which there is no warning."""
-# Ten million events in pieces took a third of the memory, and no more time.
-_AT_ONCE = 2_000_000
-"""Approximate number of events and rows that an engine holds at once."""
 ENGINES = ("duckdb", "polars")
 COMPILER = "1"
 """Incremented when the same features over the same history would give other rows."""
 
 
-def rows(plan: Plan, history: PinnedHistory, spine: pa.Table, engine: str) -> pa.Table:
+def rows(
+    plan: Plan,
+    history: PinnedHistory,
+    spine: pa.Table,
+    engine: str,
+    limits: LookUpLimits = LOOK_UP_LIMITS,
+) -> pa.Table:
     """The spine's rows in their order, with a column for each feature after its own.
 
     Args:
@@ -50,6 +54,7 @@ def rows(plan: Plan, history: PinnedHistory, spine: pa.Table, engine: str) -> pa
         history: The history to read.
         spine: A spine that passed ``check_spine``, with ``spine_row`` as its first column.
         engine: ``duckdb`` or ``polars``; both return the same rows.
+        limits: Sizes by which features are looked up.
 
     Raises:
         InvalidInputError: A sum does not fit.
@@ -57,19 +62,21 @@ def rows(plan: Plan, history: PinnedHistory, spine: pa.Table, engine: str) -> pa
     """
     found = with_delays(plan, sources(plan, history))
     find: Find = (duckdb_parts if engine == "duckdb" else polars_parts).parts
-    pieces = list(_pieces(plan, history, spine))
+    pieces = list(_pieces(plan, history, spine, limits.piece_rows))
     if len(pieces) == 1:
-        return _table(plan, find(plan, found, spine), spine)
+        return _table(plan, find(plan, found, spine, limits), spine)
     made = []
     with task(f"looking up {plan.features.name}", len(pieces)) as advance:
         for some in pieces:
-            made.append(_table(plan, find(plan, _not_kept(found), some), some))
+            made.append(_table(plan, find(plan, _not_kept(found), some, limits), some))
             advance(1)
     # Pieces are of entities, so the rows come back out of order.
     return pa.concat_tables(made).sort_by("spine_row")
 
 
-def _pieces(plan: Plan, history: PinnedHistory, spine: pa.Table) -> Iterator[pa.Table]:
+def _pieces(
+    plan: Plan, history: PinnedHistory, spine: pa.Table, piece_rows: int
+) -> Iterator[pa.Table]:
     """The rows of a spine in pieces, each with all rows of some entities.
 
     An engine holds the events of one piece at a time.
@@ -90,7 +97,7 @@ def _pieces(plan: Plan, history: PinnedHistory, spine: pa.Table) -> Iterator[pa.
         ),
         default=1,
     )
-    pieces = max((events + spine.num_rows * max(deepest, 1)) // _AT_ONCE, 1)
+    pieces = max((events + spine.num_rows * max(deepest, 1)) // piece_rows, 1)
     if pieces == 1:
         yield spine
         return
@@ -106,13 +113,16 @@ def _not_kept(found: Mapping[str, Source]) -> dict[str, Source]:
     return {name: replace(source, identity=None) for name, source in found.items()}
 
 
-def hindsight(plan: Plan, history: PinnedHistory, spine: pa.Table) -> dict[str, int]:
+def hindsight(
+    plan: Plan, history: PinnedHistory, spine: pa.Table, limits: LookUpLimits = LOOK_UP_LIMITS
+) -> dict[str, int]:
     """Counts rows that see other events than were known at their cutoff, and those events.
 
     Args:
         plan: Plan of features with ``known="watermark"``.
         history: The history to read.
         spine: The spine, with ``spine_row`` as its first column.
+        limits: Sizes by which features are looked up.
 
     Returns:
         ``hindsight_rows``: Rows that see other events than were known at their cutoff.
@@ -122,7 +132,7 @@ def hindsight(plan: Plan, history: PinnedHistory, spine: pa.Table) -> dict[str, 
         the cutoff, in its window or not.
     """
     found, then, rows = sources(plan, history), sources(as_known(plan), history), 0
-    pieces = list(_pieces(plan, history, spine))
+    pieces = list(_pieces(plan, history, spine, limits.piece_rows))
     if len(pieces) > 1:
         found, then = _not_kept(found), _not_kept(then)
     early, left_out = [], []

@@ -26,6 +26,7 @@ _DEPTH = 66
 """The depth of a payload, in a row, in an array."""
 _CHUNK_ROWS = 50_000
 CHUNK_BYTES = 64 << 20
+"""Maximum bytes of text that are handled at once, except for a single row's."""
 """Maximum text in memory at a time, unless a single row is larger."""
 _CHUNK_CHARACTERS = 1 << 20
 
@@ -150,16 +151,24 @@ def is_utf8(table: Table) -> bool:
     return table.encoding.lower().replace("_", "-") in {"utf-8", "utf8", "ascii"}
 
 
-def json_rows(table: Table, path: Path, *, lines: bool) -> Iterator[pa.Table]:
+def json_rows(
+    table: Table, path: Path, *, lines: bool, chunk_bytes: int = CHUNK_BYTES
+) -> Iterator[pa.Table]:
     """Read JSON objects as columns of text.
 
     Strings are decoded; every other value keeps its JSON text, so that no digit is lost.
+
+    Args:
+        table: The table to read.
+        path: Its file.
+        lines: Whether each line is an object; else the file is one array of objects.
+        chunk_bytes: Maximum bytes of the objects of a part.
 
     Raises:
         InvalidInputError: A line or an item is not an object.
     """
     rows = _lines(table, path) if lines else _array(table, path)
-    for chunk in _chunks(rows):
+    for chunk in _chunks(rows, chunk_bytes):
         names = dict.fromkeys(name for row in chunk for name in row)
         check_names(table, list(names) or ["none"])
         yield pa.table(
@@ -168,13 +177,15 @@ def json_rows(table: Table, path: Path, *, lines: bool) -> Iterator[pa.Table]:
         )
 
 
-def _chunks(rows: Iterable[dict[str, msgspec.Raw]]) -> Iterator[list[dict[str, msgspec.Raw]]]:
+def _chunks(
+    rows: Iterable[dict[str, msgspec.Raw]], chunk_bytes: int
+) -> Iterator[list[dict[str, msgspec.Raw]]]:
     chunk: list[dict[str, msgspec.Raw]] = []
     held = 0
     for row in rows:
         size = sum(memoryview(raw).nbytes for raw in row.values())
         # A number of rows alone does not bound memory.
-        if chunk and (len(chunk) == _CHUNK_ROWS or held + size > CHUNK_BYTES):
+        if chunk and (len(chunk) == _CHUNK_ROWS or held + size > chunk_bytes):
             yield chunk
             chunk, held = [], 0
         chunk.append(row)

@@ -30,7 +30,7 @@ from eventlake.importing.rules import Events, Table
 from eventlake.importing.sql import checked_condition, checked_select, int96_files
 from eventlake.progress import task
 
-_CHUNK_ROWS = 100_000
+CHUNK_ROWS = 100_000
 _TYPES = frozenset({
     "BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT",
     "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "FLOAT", "DOUBLE",
@@ -48,6 +48,8 @@ class Tables:
         scratch: Folder for copies of files.
         given: The file or folder to import.
         tables: Tables in the order of their creation.
+        chunk_rows: Maximum number of rows of which events are made at once.
+        chunk_bytes: Maximum bytes of their text, except for a single row's.
 
     Raises:
         NotFoundError: A file does not exist.
@@ -62,8 +64,13 @@ class Tables:
         scratch: Path,
         given: Path,
         tables: tuple[Table, ...],
+        *,
+        chunk_rows: int = CHUNK_ROWS,
+        chunk_bytes: int = CHUNK_BYTES,
     ) -> None:
         self._connection = connection
+        self._chunk_rows = chunk_rows
+        self._chunk_bytes = chunk_bytes
         self._scratch = scratch
         self._without_columns: set[str] = set()
         self._created: list[str] = []
@@ -252,7 +259,7 @@ class Tables:
             self._connection.execute(f"DROP TABLE {identifier(name)}")
 
     def _chunks(self, rules: Events, total: int) -> Iterator[tuple[int, int]]:
-        """Ranges of rows, limited by ``_CHUNK_ROWS`` and ``CHUNK_BYTES``, with at least one row."""
+        """Ranges of rows, limited by rows and by bytes of text, with at least one row."""
         name, kinds = identifier(rules.table), self.columns(rules.table)
         texts = [
             f"coalesce(strlen({identifier(column)}::VARCHAR), 0)"
@@ -261,14 +268,14 @@ class Tables:
         ]
         size = f"({' + '.join(['0', *texts])})::BIGINT"
         # A small Parquet file can decode to 100,000 long texts, so bytes are counted too.
-        for first in range(0, total, _CHUNK_ROWS):
-            last = min(first + _CHUNK_ROWS, total)
+        for first in range(0, total, self._chunk_rows):
+            last = min(first + self._chunk_rows, total)
             start, held = first, 0
             sizes = self._connection.execute(
                 f"FROM {name} SELECT {size} WHERE {_between(first, last)} ORDER BY rowid"
             )
             for row, (bytes_,) in enumerate(sizes.fetchall(), first):
-                if row > start and held + bytes_ > CHUNK_BYTES:
+                if row > start and held + bytes_ > self._chunk_bytes:
                     yield start, row
                     start, held = row, 0
                 held += bytes_

@@ -11,6 +11,7 @@ import eventlake as el
 from eventlake.cli.application import main
 from eventlake.errors import CorruptionError, InvalidInputError, NotFoundError
 from eventlake.projections.on_duckdb import run as duckdb_runner
+from eventlake.projections.sql import SqlProjections
 from tests.support.dataset_fixtures import cell, event, make_lake, sql
 
 TOTALS = """
@@ -222,7 +223,7 @@ def test_reproduction_says_what_differs_and_how_to_go_back(lake, monkeypatch, tm
     )
     other = lake.reproduce(dataset.manifest_hash)
     assert (other.identical, other.causes) == (False, ("data",))
-    monkeypatch.setattr(duckdb_runner, "VERSION", "9.9.9")
+    monkeypatch.setattr(SqlProjections, "engine_version", lambda self: "9.9.9")
     newer = lake.reproduce(dataset.manifest_hash)
     assert newer.causes == ("environment",)
     assert any("9.9.9 now" in difference for difference in newer.differences)

@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -17,9 +18,10 @@ from eventlake.features import look_up as features_run
 from eventlake.features.engine_cache import ENGINE_CACHE
 from eventlake.features.feature_set import FeatureSet
 from eventlake.features.on_duckdb import database as duckdb_tables
-from eventlake.features.on_duckdb import parts as duckdb_parts
 from eventlake.features.on_polars import parts as polars_parts
+from eventlake.features.planned.limits import LookUpLimits
 from eventlake.features.planned.plan import _Compiler, compiled
+from eventlake.projections import features as projections
 from eventlake.storage import MemoryStorage
 from tests.scope import scaled
 from tests.support.feature_fixtures import (
@@ -453,7 +455,7 @@ def test_every_feature_takes_several_windows_and_they_are_named_together(lake):
 
 @pytest.mark.parametrize("known", ["cutoff", "watermark"])
 def test_values_that_enter_at_one_instant_and_leave_at_others_are_counted_alike_by_every_way(
-    known, monkeypatch
+    known,
 ):
     lake = el.create(MemoryStorage(), "tests.eventlake/features")
     lake.register("payment", SCHEMA)
@@ -490,13 +492,22 @@ def test_values_that_enter_at_one_instant_and_leave_at_others_are_counted_alike_
     )
     plain = el.FeatureSet("f", features=features, known=known, spine_by="owner")
     for one, asked in ((through, spine), (plain, spine.with_columns(owner=pl.lit("/loan/1")))):
-        for few in (10**9, -1):
-            monkeypatch.setattr(features_run.duckdb_parts, "_FEW_PAIRS", few)
-            made = [
-                lake.build(one, spine=asked, engine=engine, force=True).polars()
-                for engine in ("duckdb", "polars")
-            ]
-            assert made[0].equals(made[1])
+        history = lake.snapshot().history
+        plan = compiled(one, history.catalogue)
+        made = [
+            pl.DataFrame(
+                features_run.rows(plan, history, given_spine(asked), engine, LookUpLimits(few))
+            )
+            for engine, few in (("polars", 20), ("duckdb", 10**9), ("duckdb", -1))
+        ]
+        assert made[0].equals(made[1])
+        assert made[0].equals(made[2])
+        assert (
+            lake.build(one, spine=asked)
+            .polars()
+            .select(one.columns)
+            .equals(made[0].select(one.columns))
+        )
         assert made[0]["payment_amount_distinct_25h"].n_unique() > 10
 
 
@@ -673,7 +684,8 @@ def test_what_was_sorted_before_is_used_again_and_never_for_other_events(
         "_create",
         lambda *g: (reading.search(g[2]) and read.append(g)) or created(*g),
     )
-    monkeypatch.setattr(duckdb_parts, "_FEW_PAIRS", few)
+    look_up = partial(features_run.rows, limits=LookUpLimits(few_pairs=few))
+    monkeypatch.setattr(projections, "rows", look_up)
     ENGINE_CACHE.clear()
 
     def counts(spine=SPINE, **how):
@@ -704,8 +716,7 @@ def test_what_was_sorted_before_is_used_again_and_never_for_other_events(
 
 @pytest.mark.parametrize("few", [10**9, -1])
 @pytest.mark.parametrize("engine", ["duckdb", "polars"])
-def test_what_is_kept_serves_whatever_is_asked_next(lake, monkeypatch, engine, few):
-    monkeypatch.setattr(duckdb_parts, "_FEW_PAIRS", few)
+def test_what_is_kept_serves_whatever_is_asked_next(lake, engine, few):
     amounts = [
         one("payment", "amount", window=["2d", "30d"])
         for one in (el.sum, el.max, el.last, el.distinct)
@@ -737,7 +748,11 @@ def test_what_is_kept_serves_whatever_is_asked_next(lake, monkeypatch, engine, f
     def found(features, spine):
         history = lake.snapshot().history
         return features_run.rows(
-            compiled(features, history.catalogue), history, given_spine(spine), engine
+            compiled(features, history.catalogue),
+            history,
+            given_spine(spine),
+            engine,
+            LookUpLimits(few_pairs=few),
         )
 
     alone = []
@@ -823,9 +838,13 @@ def test_many_events_and_rows_are_looked_up_piece_by_piece(lake, monkeypatch, en
     monkeypatch.setattr(
         module,
         "parts",
-        lambda plan, sources, some: found.append(some.num_rows) or plain(plan, sources, some),
+        lambda plan, sources, some, limits: (
+            found.append(some.num_rows) or plain(plan, sources, some, limits)
+        ),
     )
-    monkeypatch.setattr(features_run, "_AT_ONCE", 4)
+    for name in ("rows", "hindsight"):
+        look_up = partial(getattr(features_run, name), limits=LookUpLimits(piece_rows=4))
+        monkeypatch.setattr(projections, name, look_up)
     again = lake.build(FEATURES, spine=spine, engine=engine, force=True)
     assert len(found) == (8 + 7) // 4
     assert sum(found) == 7

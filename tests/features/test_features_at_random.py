@@ -14,8 +14,8 @@ from eventlake.datasets.building.given_spine import given_spine
 from eventlake.errors import InvalidInputError
 from eventlake.features.aggregates.table import AGGREGATES
 from eventlake.features.look_up import hindsight, rows
-from eventlake.features.on_duckdb import parts as duckdb_parts
 from eventlake.features.on_polars import parts as polars_parts
+from eventlake.features.planned.limits import LookUpLimits
 from eventlake.features.planned.plan import compiled
 from eventlake.features.planned.sources import sources, with_delays
 from eventlake.storage import MemoryStorage
@@ -73,14 +73,11 @@ def tables(features, lake, spine):
     history = lake.snapshot().history
     plan, found = compiled(features, history.catalogue), []
     for engine, few in [("duckdb", 20), ("duckdb", -1), ("polars", 20)]:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(duckdb_parts, "_FEW_PAIRS", few)
-            patch.setattr(duckdb_parts, "_MOST_PAIRS", 7)
-            patch.setattr(polars_parts, "_MOST_PAIRS", 7)
-            try:
-                found.append(rows(plan, history, given_spine(spine), engine))
-            except InvalidInputError as error:
-                found.append(error)
+        limits = LookUpLimits(few_pairs=few, joined_pairs=7)
+        try:
+            found.append(rows(plan, history, given_spine(spine), engine, limits))
+        except InvalidInputError as error:
+            found.append(error)
     return found
 
 

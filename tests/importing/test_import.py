@@ -8,6 +8,7 @@ import subprocess
 import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from uuid import UUID
 
 import duckdb
@@ -24,6 +25,7 @@ from eventlake.errors import (
     NotFoundError,
     StorageError,
 )
+from eventlake.importing import import_file
 from eventlake.importing.database import database, is_disk_full
 from eventlake.importing.files import json_rows
 from eventlake.importing.import_file import staged_events
@@ -298,7 +300,7 @@ def test_the_rows_of_one_file_may_keep_their_order(lake, loans):
 def test_the_rows_of_one_file_keep_their_order_over_chunks_batches_and_left_out_rows(
     lake, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("eventlake.importing.tables._CHUNK_ROWS", 7)
+    monkeypatch.setattr(import_file, "Tables", partial(Tables, chunk_rows=7))
     numbers = [number * 37 % 101 for number in range(100)]
     path = write(
         tmp_path / "loans.csv",
@@ -1085,9 +1087,7 @@ def test_what_duckdb_says_of_a_lack_of_memory_and_of_a_full_disk_is_known(tmp_pa
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet", "ndjson", "json", "query"])
-def test_text_of_an_input_is_handled_in_chunks_of_bounded_bytes(tmp_path, monkeypatch, form):
-    monkeypatch.setattr("eventlake.importing.tables.CHUNK_BYTES", 10_000)
-    monkeypatch.setattr("eventlake.importing.files.CHUNK_BYTES", 10_000)
+def test_text_of_an_input_is_handled_in_chunks_of_bounded_bytes(tmp_path, form):
     notes = (
         ["x" * 3_000] * 10 + ["y" * 25_000] + [None] * 20 + ["é" * 2_000] * 5
     )  # 4,000 bytes each
@@ -1125,13 +1125,11 @@ def test_text_of_an_input_is_handled_in_chunks_of_bounded_bytes(tmp_path, monkey
     }
     made = read_mapping({"producer": "x", "zone": "UTC", "tables": tables, "events": [event]})
     with database(tmp_path, made.tables) as (connection, scratch):
-        chunks = [
-            chunk["note"].to_list()
-            for chunk in Tables(connection, scratch, tmp_path, made.tables).rows(made.events[0])
-        ]
+        tables = Tables(connection, scratch, tmp_path, made.tables, chunk_bytes=10_000)
+        chunks = [chunk["note"].to_list() for chunk in tables.rows(made.events[0])]
     _assert_bounded(chunks, notes)
     if "json" in form:
-        parts = json_rows(made.tables[0], path, lines=form == "ndjson")
+        parts = json_rows(made.tables[0], path, lines=form == "ndjson", chunk_bytes=10_000)
         _assert_bounded([part["note"].to_pylist() for part in parts], notes)
 
 

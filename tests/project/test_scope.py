@@ -1,5 +1,6 @@
 """A quick run leaves out cases, never a test or a value of a small grid; tests stand alone."""
 
+import ast
 import re
 from itertools import product
 from pathlib import Path
@@ -9,6 +10,13 @@ import pytest
 from tests.scope import sample
 
 pytestmark = pytest.mark.every_case
+
+SETTERS = {"setattr", "patch", "object"}
+PATCHED = {
+    # The number of cells is part of the format, by which every reader finds the commit of a key.
+    ("log/test_skip_identical.py", "CELLS"),
+}
+"""Constants that tests patch all the same, each with the reason."""
 
 
 def grid(**sizes):
@@ -52,3 +60,25 @@ def test_no_test_imports_another():
         if re.search(r"^(from|import) tests(\.\w+)*\.test_", path.read_text(), re.MULTILINE)
     }
     assert importing == set()
+
+
+def names_set(path):
+    """The names that a file's calls of ``setattr`` and ``patch`` set, by their last part."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in SETTERS:
+            texts = (text for one in node.args[:2] for text in ast.walk(one))
+            for text in texts:
+                if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                    yield text.value.rpartition(".")[2]
+
+
+def test_no_test_patches_a_constant():
+    """Limits are values that are passed; a patch works only while its name and place do."""
+    tests = Path(__file__).parents[1]
+    patched = {
+        (str(path.relative_to(tests)), name)
+        for path in tests.rglob("*.py")
+        for name in names_set(path)
+        if re.fullmatch(r"_?[A-Z][A-Z0-9_]*", name)
+    }
+    assert patched == PATCHED

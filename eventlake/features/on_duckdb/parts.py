@@ -32,16 +32,13 @@ from eventlake.features.on_duckdb.events import (
 )
 from eventlake.features.on_duckdb.joins_and_trees import joined, tree, treed
 from eventlake.features.planned.edges import LEAVE, Edge, Probe, number_probes, probes
+from eventlake.features.planned.limits import LOOK_UP_LIMITS, LookUpLimits
 from eventlake.features.planned.plan import Part, Plan, Stream
 from eventlake.features.planned.sources import Source, check_sums
 from eventlake.schemas.schema import FieldType
 
-_FEW_PAIRS = 20
-"""Measured: pairs per row and event up to which a join beats every other strategy."""
 _TOGETHER = 100
 """Most parts in a query: DuckDB's time to plan one grows faster than their number."""
-_MOST_PAIRS = 5_000_000
-"""Pairs of a row and an event that a join of many holds at once, except for a single row's."""
 
 _ALONG = """
     WINDOW o AS (PARTITION BY {each} ORDER BY k, sequence ROWS UNBOUNDED PRECEDING)
@@ -49,7 +46,9 @@ _ALONG = """
 _LOOKED = "\n    FROM q ASOF LEFT JOIN p ON {same} AND q.k > p.k"
 
 
-def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part, pa.ChunkedArray]:
+def parts(
+    plan: Plan, found: Mapping[str, Source], spine: pa.Table, limits: LookUpLimits = LOOK_UP_LIMITS
+) -> dict[Part, pa.ChunkedArray]:
     """See ``Find``."""
     made: dict[Part, pa.ChunkedArray] = {}
     entities = entities_of(spine.column(plan.features.spine_entity))
@@ -85,13 +84,15 @@ def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part
                 else part
                 for part in wanted
             }
-            few = _few_pairs(tables.connection, events)
+            few = _few_pairs(tables.connection, events, limits.few_pairs)
             for some, query in _queries(
                 plan, list(dict.fromkeys(alike.values())), source, tables, events, few=few
             ):
                 made |= _run(tables.connection, some, query)
             if not few:
-                made |= _joined_in_pieces(plan, wanted, source, tables, events)
+                made |= _joined_in_pieces(
+                    plan, wanted, source, tables, events, most_pairs=limits.joined_pairs
+                )
             made |= {part: made[other] for part, other in alike.items()}
     return made
 
@@ -175,12 +176,18 @@ def _queries(
 
 
 def _joined_in_pieces(
-    plan: Plan, parts: Sequence[Part], source: Source, tables: Tables, events: str
+    plan: Plan,
+    parts: Sequence[Part],
+    source: Source,
+    tables: Tables,
+    events: str,
+    *,
+    most_pairs: int,
 ) -> dict[Part, pa.ChunkedArray]:
     """The parts that only a join finds, some rows at a time, so that few pairs are held at once."""
     made: dict[Part, pa.ChunkedArray] = {}
     by_join = [part for part in parts if plan.strategy(part) == JOINS]
-    pieces = tables.split_rows(events, _MOST_PAIRS) if by_join else []
+    pieces = tables.split_rows(events, most_pairs) if by_join else []
     for some in _batches(by_join):
         found = []
         for piece in pieces:
@@ -208,7 +215,7 @@ def _without_nulls(
     }
 
 
-def _few_pairs(connection: duckdb.DuckDBPyConnection, events: str) -> bool:
+def _few_pairs(connection: duckdb.DuckDBPyConnection, events: str, few_pairs: int) -> bool:
     """Whether rows and events make so few pairs that a join is the fastest for all parts."""
     counts = [
         f"(SELECT entity, count(*) AS {name} FROM {table} GROUP BY entity)"
@@ -218,7 +225,7 @@ def _few_pairs(connection: duckdb.DuckDBPyConnection, events: str) -> bool:
     pairs, each = connection.execute(
         f"SELECT {sums} FROM {counts[0]} JOIN {counts[1]} USING (entity)"
     ).fetchall()[0]
-    return bool(pairs <= _FEW_PAIRS * each)
+    return bool(pairs <= few_pairs * each)
 
 
 def _bounds(

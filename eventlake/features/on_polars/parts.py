@@ -23,18 +23,17 @@ from eventlake.features.on_polars.running_max import latest_before, running
 from eventlake.features.on_polars.segment_tree import greatest
 from eventlake.features.on_polars.sorted_events import Cutoffs, Integers, Prefix, Scale, Sorted
 from eventlake.features.planned.edges import ENTER, LEAVE, TIME, Edge, probes
+from eventlake.features.planned.limits import LOOK_UP_LIMITS, LookUpLimits
 from eventlake.features.planned.plan import Part, Plan, Stream
 from eventlake.features.planned.sources import Source, check_sums
 
 _INT64 = 1 << 63
-_MOST_PAIRS = 5_000_000
-"""Pairs of a row and an event that a join holds at once, except for the events of a single row."""
 Look = tuple[Edge, Bound | None]
 """An edge, and a bound of the cutoff; None for the beginning of the entity."""
 
 
 def parts(
-    plan: Plan, found: Mapping[str, Source], spine: pa.Table
+    plan: Plan, found: Mapping[str, Source], spine: pa.Table, limits: LookUpLimits = LOOK_UP_LIMITS
 ) -> dict[Part, pa.ChunkedArray | pa.Array]:
     """See ``Find``."""
     rows, entities = spine_rows(plan, spine)
@@ -45,7 +44,7 @@ def parts(
             sorted({part.column for part in wanted if part.column}),
         )
         with kept(plan, stream, columns, source, entities) as prefix:
-            answers = _Answers(plan, wanted, source, rows, prefix)
+            answers = _Answers(plan, wanted, source, rows, prefix, joined_pairs=limits.joined_pairs)
             # Before anything is added up, by the same rule as on DuckDB.
             check_sums(plan, stream, wanted, answers.bounds)
             made |= answers.answer()
@@ -84,12 +83,21 @@ class _Answers:
         source: Its event table.
         rows: ``code`` and ``c``, as ``spine_rows`` returns them.
         prefix: The events of the entities, and what was computed from them before.
+        joined_pairs: See ``LookUpLimits``.
     """
 
     def __init__(
-        self, plan: Plan, parts: Sequence[Part], source: Source, rows: pl.DataFrame, prefix: Prefix
+        self,
+        plan: Plan,
+        parts: Sequence[Part],
+        source: Source,
+        rows: pl.DataFrame,
+        prefix: Prefix,
+        *,
+        joined_pairs: int,
     ) -> None:
         self._plan = plan
+        self._joined_pairs = joined_pairs
         self._parts = parts
         self._can_expire, self._delay = source.can_expire, source.delay
         self._rows = rows
@@ -374,7 +382,7 @@ class _Answers:
         events = np.bincount(self._sorted["code"].to_numpy(), minlength=self._entities)
         pairs = np.cumsum(events[self._codes[self._in_order]])
         # Rows are cut where the running sum of pairs passes a multiple of the limit.
-        bounds = np.flatnonzero(np.diff(pairs // _MOST_PAIRS)) + 1
+        bounds = np.flatnonzero(np.diff(pairs // self._joined_pairs)) + 1
         return [some for some in np.split(self._in_order, bounds) if len(some)]
 
     def _stretches(self, window: Window) -> tuple[Integers, Integers]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from eventlake.errors import InvalidInputError
 from eventlake.features.aggregates.part_kinds import Added
+from eventlake.features.planned.limits import LOOK_UP_LIMITS, LookUpLimits
 from eventlake.features.planned.plan import Part, Plan, Stream
 from eventlake.features.planned.relations import belongs
 from eventlake.history import polars_scan
@@ -67,7 +68,11 @@ class Find(Protocol):
     """The function of an engine."""
 
     def __call__(
-        self, plan: Plan, found: Mapping[str, Source], spine: pa.Table
+        self,
+        plan: Plan,
+        found: Mapping[str, Source],
+        spine: pa.Table,
+        limits: LookUpLimits = LOOK_UP_LIMITS,
     ) -> Mapping[Part, pa.ChunkedArray | pa.Array]:
         """Every part of a plan, in the order of the spine.
 
@@ -75,6 +80,7 @@ class Find(Protocol):
             plan: The plan.
             found: The event tables, by type.
             spine: The spine, with ``spine_row`` as its first column.
+            limits: Sizes by which parts are found.
 
         Raises:
             InvalidInputError: A sum might not fit 38 digits.

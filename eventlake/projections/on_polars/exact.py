@@ -35,7 +35,11 @@ _ALL = (pl._plr.collect_all, pl._plr.collect_all_with_callback)
 
 
 def check_exact(
-    name: str, frame: pl.LazyFrame, leaves: Sequence[Handed], history: PinnedHistory
+    name: str,
+    frame: pl.LazyFrame,
+    leaves: Sequence[Handed],
+    history: PinnedHistory,
+    version: str = VERSION,
 ) -> None:
     """Check that a frame gives bit-identical rows under any threads, row order and layout.
 
@@ -44,13 +48,14 @@ def check_exact(
         frame: The frame that its function returned.
         leaves: The frames that it may read.
         history: The history of these frames.
+        version: The version of Polars that will run it.
 
     Raises:
         InvalidProjectionError: It may not. The message lists every reason: the method, why, an
             example, and what to write instead.
         polars.exceptions.PolarsError: The frame cannot be bound.
     """
-    check_version(name, "Polars", VERSION, KNOWN, _HINT)
+    check_version(name, "Polars", version, KNOWN, _HINT)
     refusals, reads = _refusals(frame, leaves)
     refuse(
         name, [refusal.text(None) for refusal in refusals or inexact_numbers(history, reads)], _HINT
