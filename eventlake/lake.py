@@ -369,7 +369,7 @@ class Lake:
         change. Registering the newest version again changes nothing.
 
         Args:
-            event_type: Such as ``payment.received``; also the name of its table in SQL.
+            event_type: The type, such as ``payment.received``; also its table's name in SQL.
             schema: A JSON Schema of the payload as a dict, a ``pandera.polars`` schema or model, or
                 a pyarrow schema. An optional field may be absent or null, which are read alike; a
                 required field may not.
@@ -461,8 +461,8 @@ class Lake:
 
         Args:
             after: The first sequence to yield, that is, the number of events already processed.
-            poll_seconds: Seconds between two looks at the log if there is nothing new.
-            timeout_seconds: Seconds without a new event after which to stop; None waits for ever.
+            poll_seconds: Seconds between two reads of the log if there is nothing new.
+            timeout_seconds: Seconds without a new event after which to stop; None waits forever.
 
         Yields:
             Non-empty frames of at most 100,000 events, with the columns of ``Snapshot.scan``.

@@ -155,6 +155,7 @@ def declaration(function: F) -> F:
     def checked(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
+        # These are precise already.
         except (EventlakeError, UnicodeEncodeError):
             raise
         except Exception as error:

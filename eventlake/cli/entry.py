@@ -102,6 +102,7 @@ def standard_input(most_bytes: int | None = None) -> bytes:
 
 
 def _run(app: typer.Typer, arguments: list[str], *, owns_process: bool) -> int:
+    # Read by hand, because errors may occur before the arguments are parsed.
     as_json = "--json" in arguments
     try:
         if owns_process:

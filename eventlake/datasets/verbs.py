@@ -203,7 +203,7 @@ def tag(lake: LakeHandle, reference: str, name: str) -> None:
     archive = find_named(lake.storage, reference)
     stored_tags.tag(lake.storage, name, archive.manifest.manifest_hash)
     if archive.is_marked() and not archive.attempts():
-        # A removal that began before has looked for tags before this one was written.
+        # A removal that began earlier read the tags before this one was written.
         stored_tags.untag(lake.storage, name)
         check_not_removed(lake.storage, archive.manifest.manifest_hash)
 

@@ -42,7 +42,7 @@ class EngineCache:
 
     @contextmanager
     def taken(self, key: Hashable | None, entities: Any, make: Callable[[], K]) -> Iterator[K]:
-        """Yields the cached value of a key and entities, or a new one; caches it afterwards.
+        """Yield the cached value of a key and entities, or a new one; cache it afterwards.
 
         A value is out of the cache while it is used, so that no two threads share it. It does not
         return if the body raises.
@@ -52,6 +52,7 @@ class EngineCache:
             entities: Frame of the entities that the value covers, in a stable order.
             make: Makes a new value.
         """
+        # Asked before the value is made: a wrong setting fails before the work.
         most = self._most_bytes()
         with self._lock:
             # Taken out, not only looked up: two builds at once must not share one database.
@@ -70,7 +71,7 @@ class EngineCache:
                 self._kept.popitem(last=False)
 
     def clear(self) -> None:
-        """Drops everything."""
+        """Drop everything."""
         with self._lock:
             self._kept.clear()
 

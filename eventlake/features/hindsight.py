@@ -33,10 +33,10 @@ def as_known(plan: Plan) -> Plan:
 def compare_hindsight(
     plan: Plan, found: Mapping[str, Source], known: Mapping[str, Source], spine: pa.Table
 ) -> tuple[npt.NDArray[np.bool_], Sequences, Sequences]:
-    """Compares the events that rows see with those that were known at their cutoff.
+    """Compare the events that rows see with those that were known at their cutoff.
 
     Args:
-        plan: Of features for which everything counts that is recorded at the watermark.
+        plan: Plan of features with ``known="watermark"``.
         found: Its event tables, by type.
         known: The event tables of ``as_known``.
         spine: The spine, with ``spine_row`` as its first column.

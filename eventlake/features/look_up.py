@@ -116,7 +116,7 @@ def _not_kept(found: Mapping[str, Source]) -> dict[str, Source]:
 def hindsight(
     plan: Plan, history: PinnedHistory, spine: pa.Table, limits: LookUpLimits = LOOK_UP_LIMITS
 ) -> dict[str, int]:
-    """Counts rows that see other events than were known at their cutoff, and those events.
+    """Count rows that see other events than were known at their cutoff, and those events.
 
     Args:
         plan: Plan of features with ``known="watermark"``.
@@ -148,7 +148,7 @@ def hindsight(
 
 
 def check_spine(plan: Plan, history: PinnedHistory, spine: pa.Table) -> None:
-    """Refuses a spine without an entity or a cutoff, and one at whose cutoffs nothing was known.
+    """Refuse a spine without an entity or a cutoff, and one at whose cutoffs nothing was known.
 
     Warns if nothing was recorded yet at many of its cutoffs.
 

@@ -27,10 +27,10 @@ class FileFormat:
     """Everything that imports know of a format.
 
     Attributes:
-        label: As messages call it.
-        suffixes: Endings of file names that say it, in lower case.
-        contents: Kinds of content, as ``storage.foreign`` tells them apart, that it reads.
-        create: Makes a table of a file.
+        label: Its name in messages.
+        suffixes: Suffixes of its file names, in lower case.
+        contents: Kinds of content that it reads, in the terms of ``storage.foreign``.
+        create: Creates a table from a file.
     """
 
     label: str
@@ -51,18 +51,18 @@ FORMATS = {
     "ndjson": FileFormat("NDJSON", (".ndjson", ".jsonl"), ("lines", "empty"), create_lines_table),
     "json": FileFormat("a JSON array of objects", (".json",), ("array",), create_array_table),
 }
-"""By the name that a mapping gives."""
+"""Formats by their names in a mapping."""
 
 
 def format_of(table: Table, path: Path) -> str:
     """The format of a file, from the mapping or from its name.
 
     Raises:
-        InvalidInputError: Neither says the format.
+        InvalidInputError: Neither determines the format.
     """
     if found := table.format or _named(path):
         return found
-    message = f"table {table.name}: the name of {path} does not say what it holds"
+    message = f"table {table.name}: the name of {path} does not determine its format"
     hint = (
         f'give file = "{path.name}" and format as one of {", ".join(FORMATS)} '
         f"in [tables.{table.name}]."
@@ -93,7 +93,7 @@ def check_content(table: Table, path: Path) -> None:
 
 
 def _named(path: Path) -> str | None:
-    """The format that the name of a file says, compressed or not; None if it says none."""
+    """The format of a file by its name, compressed or not; None if it is unknown."""
     whole = Path(path.stem) if path.suffix.lower() == _GZIP else path
     suffix = whole.suffix.lower()
     return next((name for name, one in FORMATS.items() if suffix in one.suffixes), None)

@@ -192,6 +192,7 @@ def _input_errors(path: object) -> Iterator[None]:
             path=str(path),
         ) from error
     except (RuntimeError, ValueError) as error:
+        # Python's words for a user without a home and for a NUL in a path.
         if not any(text in str(error) for text in ("home directory", "null byte")):
             raise
         message = f"{path!r}, or a path in the mapping, is not a path: {error}"
@@ -221,6 +222,7 @@ def _import(
         total = staged.total
         batches = -(-total // described.batch_events)
         delivered = lake.next_position(name) or 0
+        # The input has become shorter, or its batches larger.
         if not problems and delivered > batches:
             message = f"{name} has appended {delivered:,} batches, and the input gives {batches:,}"
             raise ConflictError(message, _CHANGED, expected=delivered, found=batches)

@@ -231,6 +231,7 @@ def _floats(values: pl.Series, field: Field) -> tuple[pl.Series, list[Wrong]]:
         text, wrong = text_of(values)
         if wrong:
             return text, wrong
+        # Polars' cast would accept more, such as ``inf`` and ``nan``.
         numbers = text.set(_unlike(text, _FLOAT), None).cast(pl.Float64, strict=False)
     finite = [
         # Adding 0.0 turns -0.0 into 0.0, so that equal numbers have one spelling.

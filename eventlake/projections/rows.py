@@ -198,5 +198,5 @@ def _refused(projection: Projection, error: Exception) -> SchemaMismatchError:
         "nothing was published:\n" + "\n".join(lines) + more
     )
     return SchemaMismatchError(
-        message, "correct the projection, or the schema where it is wrong.", failures=cases.height
+        message, "correct the projection, or the schema if it is wrong.", failures=cases.height
     )

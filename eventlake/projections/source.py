@@ -156,6 +156,7 @@ def _notebook_source(function: types.FunctionType) -> str:
     if not isinstance(definition, ast.FunctionDef):
         message = f"expected a function defined with def, found {source.splitlines()[0]!r}"
         raise InvalidProjectionError(message)
+    # Sorted, so that the archived text, which is hashed, is the same every time.
     names = sorted(_names_used(definition) | _globals_used(function.__code__))
     # Built-in names need no import, unless the notebook replaced them.
     imports = [

@@ -63,6 +63,7 @@ def _array(draw: Draw, items: SearchStrategy[str]) -> str:
 
 @st.composite
 def _object(draw: Draw, items: SearchStrategy[str]) -> str:
+    # Two spellings of one name are the same key.
     keys = draw(st.lists(STRINGS, max_size=3, unique_by=json.loads))
     inner = [
         draw(BLANKS) + key + draw(BLANKS) + ":" + draw(BLANKS) + draw(items) + draw(BLANKS)

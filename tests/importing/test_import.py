@@ -835,7 +835,7 @@ def test_a_file_of_a_mapping_is_a_regular_file_and_others_are_not_waited_for(lak
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("t.bin", b"x", "the name of .* does not say what it holds"),
+        ("t.bin", b"x", "the name of .* does not determine its format"),
         ("t.parquet", b"PAR1", "cannot be read as parquet"),
         ("t.ndjson", b'{"a": 1}\n[2]\n', "line 2 of .*expected a JSON object"),
         ("t.ndjson", b'{"a": 1, "a": 2}', "line 1 of .*expected a JSON object .*[Dd]uplicate"),

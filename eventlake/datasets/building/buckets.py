@@ -71,7 +71,7 @@ class Task:
         spine: Content hash of the spine, which is stored in the recipe's folder; None without one.
         spine_rows: Number of rows of the spine.
         spine_bytes: Size of the spine's file.
-        trust: Whose stored results are believed; see ``trust_of``.
+        trust: The writers whose stored results are trusted; see ``trust_of``.
     """
 
     lake: str

@@ -158,6 +158,7 @@ def _reuse(ready_build: ReadyBuild, request: Request, archive: Archive) -> Built
     if not _is_spine_recorded(ready_build, archive):
         _record_spine(ready_build, archive)
     projection = ready_build.computation.projection
+    # The recipe has the hash of this caller's code, so the archived code is the same.
     OWN.ledger.note([query_statement(archive.manifest.manifest_hash)])
     _check_expected(ready_build, request, archive.manifest.content_hash)
     if projection.schema is not None:

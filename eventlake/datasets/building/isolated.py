@@ -95,6 +95,7 @@ def _run(folder: Path, name: str) -> None:
         try:
             code = process.wait()
         finally:
+            # Also if this process is interrupted: nothing may run on.
             process.kill()
             process.communicate()
         if code or not (folder / _ANSWER).exists():

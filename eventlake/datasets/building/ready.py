@@ -45,7 +45,7 @@ class BuildResult:
 
     Attributes:
         manifest: The dataset's identity.
-        rows: In key order.
+        rows: The rows in key order.
         how: How the rows were computed (provenance only).
     """
 

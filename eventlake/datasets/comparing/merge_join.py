@@ -82,6 +82,7 @@ class _Side:
             self._rows = following
             self._keys = [_comparable(following.column(name)) for name in self._names]
             if following.num_rows:
+                # Pieces are sorted, so the last key is the greatest.
                 self.end = self._key(following.num_rows - 1)
         return True
 

@@ -110,6 +110,7 @@ class Definition:
         function: Callable[..., Any] | None = None
         if setting == "python":
             check_imports(sources)
+            # From the archived text alone, as a reproduction will run it.
             function = load(entry, sources)
         return Projection(
             name=self.name,

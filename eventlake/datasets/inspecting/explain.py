@@ -91,7 +91,7 @@ def _explain(
             )
             raise InvalidInputError(message, f"at most {MOST_EVENTS:,}.")
         keys = row.select(recipe.key)
-        # If all events do not make the row, leaving one out says nothing.
+        # If all events do not make the row, leaving one out proves nothing.
         if not _row_with(computation, one.rows(), keys).equals(row):
             message = (
                 f"dataset {recipe.name}: the events of the history do not reproduce the stored row"

@@ -161,6 +161,7 @@ def gap_of(given: Length) -> int:
 
 def _place(value: object, salt: str) -> int:
     text = f"{salt}/{'' if value is None else value}"
+    # A hash and not a random number: an entity stays in its part when the dataset grows.
     return int(hashlib.sha256(text.encode()).hexdigest()[:_DIGITS], 16) % _PARTS
 
 

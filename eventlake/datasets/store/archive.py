@@ -234,6 +234,7 @@ class Archive:
             CorruptionError: It is missing or changed.
         """
         path = f"{attempt}/{name}"
+        # By its recorded size: a sparse file of any length must not fill the memory.
         data = self._read(path, _recorded_size(files, name, path))
         return check_sha256(data, files[name]["sha256"], path)
 

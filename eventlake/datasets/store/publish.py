@@ -41,7 +41,7 @@ def publish(
     Args:
         storage: The lake.
         manifest: The dataset's identity.
-        rows: In key order.
+        rows: The rows in key order.
         spine: With its column ``spine_row``; None if the dataset has none.
         sources: The text of each source file by its name.
         provenance: What is recorded beside the files; JSON.

@@ -113,6 +113,7 @@ def _reproduce(
 def _check_spines(archive: Archive, history: PinnedHistory, tally: Tally) -> None:
     """Derive each declared event spine again, and compare it with the recipe's."""
     recipe = archive.manifest.recipe
+    # Stored event tables may be forged too, so they are derived again.
     history = history.with_schemas(recipe.schemas, fresh=True)
     for provenance, _ in archive.attempts():
         if EVENT_SPINE not in provenance:

@@ -125,7 +125,7 @@ def _tags(storage: Storage, published: Iterable[str], findings: Findings) -> Non
 def _left_over(paths: Iterable[str], findings: Findings) -> None:
     """Note the files of unused attempts.
 
-    The marks of attempts that were given up or removed are not noted: they stay for ever.
+    The marks of attempts that were given up or removed are not noted: they are never deleted.
     """
     paths = list(paths)
     removed = {layout.attempt(path) for path in paths if path.endswith(f"/{layout.REMOVED}")}

@@ -1,4 +1,4 @@
-"""Exact arithmetic over columns. The only place where a float is computed.
+"""Exact arithmetic over columns. Floats are computed only here.
 
 Both engines return the same exact parts, so columns are equal bit for bit whichever engine ran.
 

@@ -23,7 +23,7 @@ class PartKind:
     """How the parts of a kind are found.
 
     Attributes:
-        name: As plans print it.
+        name: The name that plans print.
         place: Position of an event in its window: 0 for the last, 1 for the one before it, -1 for
             the first; 0 for kinds that look at all events of the window.
     """
@@ -38,7 +38,7 @@ class PartKind:
 
     @property
     def is_least(self) -> bool:
-        """Whether the smallest value or position is looked for, not the greatest."""
+        """Whether the smallest value or position is searched, not the greatest."""
         return self.place < 0
 
     def strategy(self, *, has_validity: bool, has_start: bool) -> str:
@@ -54,7 +54,7 @@ class PartKind:
         """The Arrow type in which engines return a part.
 
         Args:
-            field_type: Type of the field; None if the part looks at no field.
+            field_type: Type of the field; None if the part reads no field.
         """
         return pa.int64() if field_type is None else arrow_type(field_type)
 
@@ -62,7 +62,7 @@ class PartKind:
         """The part as a SQL aggregate over joined events.
 
         Args:
-            column: Quoted column of the field; empty if the part looks at no field.
+            column: Quoted column of the field; empty if the part reads no field.
             scale: Digits after the point of a decimal field, otherwise 0.
             inside: FILTER clause that keeps the events in the window; may be empty.
         """

@@ -72,9 +72,9 @@ class AggregateKind:
     """Everything that declarations, plans and the finisher know of an aggregate.
 
     Attributes:
-        parts: For ``n``, the exact parts that it is made of.
+        parts: Returns the exact parts that it is made of, for ``n``.
         finish: Makes the column of those parts, in their order.
-        wanted: For the type of a field, which types it takes instead; None if it takes that one.
+        wanted: Returns the types it takes if it does not take that of a field; otherwise None.
             None for an aggregate that takes no field.
         takes_unit: Whether it has a unit of time. If so, it cannot be a label.
         needs_window: Whether a window without a start is refused.
@@ -97,7 +97,7 @@ class AggregateKind:
 
     @property
     def takes_field(self) -> bool:
-        """Whether it looks at a field of the payload."""
+        """Whether it reads a field of the payload."""
         return self.wanted is not None
 
     def is_numeric(self, field_type: FieldType | None) -> bool:

@@ -20,7 +20,7 @@ _SIGNS = {"+": "plus", "-": "minus", "*": "times", "/": "per"}
 
 
 def declared(kind: C) -> C:
-    """Makes a class of features immutable, and refuses comparisons with values."""
+    """Make a class of features immutable, and let it refuse comparisons with values."""
 
     def compared(self: "Feature", other: object) -> Any:
         if isinstance(other, (bool, int, float, str, Decimal)):

@@ -155,7 +155,7 @@ def read(name: str, text: str) -> FeaturesDocument:
 
 
 def check_text(name: str, text: str) -> str:
-    """Returns the description of a feature set if ``read`` can read it back.
+    """Return the description of a feature set if ``read`` can read it back.
 
     Raises:
         InvalidProjectionError: It is too long, or its conditions are nested too deeply.
@@ -239,7 +239,7 @@ def label(document: LabelDocument) -> Aggregate:
 
 
 def _checked(made: Aggregate) -> Aggregate:
-    """Returns an aggregate whose members are those that its kind takes."""
+    """Return an aggregate whose members are those that its kind takes."""
     name, kind = made.kind, AGGREGATES[made.kind]
     field, unit = made.field is not None, made.unit is not None
     if (field, unit) != (kind.takes_field, kind.takes_unit):

@@ -34,7 +34,7 @@ _ELSEWHERE = {
     "avg": "write el.mean(type, field)",
     "average": "write el.mean(type, field)",
     "stddev": "write el.std(type, field)",
-    "var": "write el.std(type, field), and square it where the model is trained",
+    "var": "write el.std(type, field), and square it when the model is trained",
     "any": "write el.exists(type, where=…)",
     "latest": "write el.last(type, field)",
     "shift": "write el.lag(type, field, n)",

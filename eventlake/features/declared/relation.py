@@ -28,7 +28,7 @@ def relation(event_type: str, *, child: str, parent: str) -> Relation:
     The last such event of the child before a cutoff, as it was known then, names its parent.
 
     Args:
-        event_type: Such as ``loan.granted``.
+        event_type: Type of the events, such as ``loan.granted``.
         child: Column that names the child: ``subject``, or a field of the payload.
         parent: Column that names its parent.
 

@@ -61,7 +61,7 @@ class Tables:
         self.connection.register("entities", entities)
         self.connection.execute(f"CREATE SCHEMA {_OURS}; SET search_path = '{_OURS},main'")
         self._create("names", "FROM entities")
-        # The copy stays; the caller's memory is let go.
+        # The copy stays; the caller's memory is released.
         self.connection.unregister("entities")
         self.names: dict[str, str] = {}
 
@@ -75,13 +75,13 @@ class Tables:
         )
 
     def ask(self, plan: Plan, spine: pa.Table) -> None:
-        """Replaces the table ``rows`` by the rows of a spine."""
+        """Replace the table ``rows`` by the rows of a spine."""
         register_spine(self.connection, plan, spine)
         self._create("rows", rows_of(plan))
         self.connection.unregister("spine")
 
     def split_rows(self, events: str, most_pairs: int) -> list[int]:
-        """Makes the table ``pieces``, of the rows and the number of the piece that each is in.
+        """Make the table ``pieces``: the rows, each with the number of its piece.
 
         Args:
             events: Name of the table of a stream's events.
@@ -102,7 +102,7 @@ class Tables:
         return [piece for (piece,) in found.fetchall()]
 
     def made(self, query: str) -> str:
-        """Creates the table of a query, unless it exists.
+        """Create the table of a query, unless it exists.
 
         Args:
             query: Over the event tables, ``names``, and other tables that were created so. It must
@@ -116,7 +116,7 @@ class Tables:
         return self.names[query]
 
     def forget(self, first: int) -> None:
-        """Drops computed tables, except for the ``first`` ones."""
+        """Drop computed tables, except for the ``first`` ones."""
         while len(self.names) > first:
             # The newest first: it may be computed from older ones.
             _, name = self.names.popitem()
@@ -128,7 +128,7 @@ class Tables:
 
 
 def register_spine(connection: duckdb.DuckDBPyConnection, plan: Plan, spine: pa.Table) -> None:
-    """Makes the view ``spine``, of two columns: DuckDB refuses names that differ by case alone."""
+    """Make the view ``spine``, of two columns: DuckDB refuses names that differ by case alone."""
     connection.register(
         "spine", spine.select(["spine_row", plan.features.spine_entity, plan.features.cutoff])
     )

@@ -169,7 +169,7 @@ def key_of(edge: Edge, *, has_validity: bool, can_expire: bool) -> str:
 
 
 def extreme_of(part: Part) -> str:
-    """Column whose extreme is looked for."""
+    """The column whose extreme is searched."""
     return "place" if part.is_placed else value_of(part.column)
 
 

@@ -14,6 +14,7 @@ from eventlake.features.on_duckdb.events import extreme_of, key_of, name_of, sel
 from eventlake.features.planned.edges import ENTER, LEAVE, Edge
 from eventlake.features.planned.plan import Part, Plan
 
+# The number of binary digits of a count is the number of levels of its tree.
 _CUTOFFS = """l AS MATERIALIZED (
     SELECT entity, c, row_number() OVER o AS n,
         len(bin(count(*) OVER (PARTITION BY entity))) AS levels
@@ -40,7 +41,7 @@ _ABOVE = """
 
 
 def joined(plan: Plan, parts: Sequence[Part], ctes: list[str], *, can_expire: bool) -> str:
-    """Joins each row with the events of its entity, and aggregates those in each window."""
+    """Join each row with the events of its entity, and aggregate those in each window."""
     nearest = Bound(min(part.window.end.shortest for part in parts))
     # Parts of one event share its place, which is looked for once.
     once = {

@@ -386,7 +386,7 @@ def _added(
 
 
 def _with_ended(plan: Plan, parts: Sequence[Part], extremes: Sequence[Part]) -> list[str]:
-    """Combines running extremes, of events that never expire, with a tree of those that do."""
+    """Combine running extremes, of events that never expire, with a tree of those that do."""
     better = [
         f"{'least' if part.is_least else 'greatest'}(f.{name}, h.{name}) AS {name}"
         for part in extremes

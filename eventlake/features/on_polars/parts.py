@@ -55,7 +55,7 @@ def parts(
 def kept(
     plan: Plan, stream: Stream, columns: Sequence[str], source: Source, entities: pl.DataFrame
 ) -> Iterator[Prefix]:
-    """Yields the events of some entities, from the cache or read now; see ``events``."""
+    """Yield the events of some entities, from the cache or read now; see ``events``."""
     # Everything that decides the sorted events. Windows do not: they are looked up in them.
     identity = (
         source.identity,
@@ -226,7 +226,7 @@ class _Answers:
         return found.cast(pl.Int128).cast(pl.Decimal(38, 0)) if kind.power else found
 
     def _running(self, part: Part, kind: Added, look: Look) -> pl.Series:
-        """The sum over all events whose edge is before what a look asks about."""
+        """The sum over all events whose edge is before a look."""
         edge, name = look[0], f"{kind.name} {part.column}"
         if not part.column:
             return pl.Series(self._found(look))

@@ -43,6 +43,7 @@ def latest_before(codes: Integers, values: Integers, enter: Integers, leave: Int
     Returns:
         Microseconds; ``-NEVER`` if there is no such event.
     """
+    # By entity, value, then entry: the last key of ``lexsort`` is the primary one.
     order = np.lexsort((enter, values, codes))
     same = (np.diff(codes[order]) == 0) & (np.diff(values[order]) == 0)
     groups = np.concatenate([[0], np.cumsum(~same)])[: len(order)]

@@ -53,7 +53,7 @@ def greatest(first: Integers, stop: Integers, ranks: Integers, places: int, dept
 
 
 def _put(nodes: Integers, where: Integers, ranks: Integers) -> None:
-    """Stores the greatest ranks of each node in it."""
+    """Store the greatest ranks of each node in it."""
     for kept in nodes:
         # Several ranges may have the same node; plain indexing would keep whichever came last.
         np.maximum.at(kept, where, ranks)

@@ -61,6 +61,7 @@ class Cutoffs:
     """
 
     def __init__(self, codes: Integers, instants: Integers, entities: int) -> None:
+        # The last key of ``lexsort`` is the primary one.
         self.order = np.lexsort((instants, codes))
         self._codes, self._instants, self._entities = codes, instants, entities
         self._scale: Scale | None = None

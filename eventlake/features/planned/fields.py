@@ -47,7 +47,7 @@ class Fields:
     schemas: dict[str, str] = field(default_factory=dict)
 
     def add_type(self, event_type: str) -> None:
-        """Prepares an event type to be read.
+        """Prepare an event type to be read.
 
         Raises:
             NotFoundError: It has no schema.
@@ -110,7 +110,7 @@ class Fields:
         return Condition(where.sign, column, values, parts)
 
     def refuse(self, problem: str, hint: str | None = None) -> NoReturn:
-        """Raises what is wrong with the feature set."""
+        """Raise what is wrong with the feature set."""
         message = f"feature set {self.set_name}: {problem}"
         raise InvalidProjectionError(message, hint or None, projection=self.set_name)
 

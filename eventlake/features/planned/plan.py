@@ -42,7 +42,7 @@ class Part:
         kind: How it is found; see ``part_kinds``.
         stream: Its events.
         window: The window in which they count.
-        column: Column of the event table; empty if the part looks at none.
+        column: Column of the event table; empty if the part reads none.
     """
 
     kind: PartKind
@@ -62,7 +62,7 @@ class Part:
 
     @property
     def is_least(self) -> bool:
-        """Whether the smallest value or position is looked for, not the greatest."""
+        """Whether the smallest value or position is searched, not the greatest."""
         return self.kind.is_least
 
     @property
@@ -190,7 +190,7 @@ class _Compiler:
         return next(iter(self.entities.values()))
 
     def _check_arithmetic(self, feature: Feature, types: Mapping[Aggregate, FieldType]) -> None:
-        """Refuses arithmetic over columns that are not numeric."""
+        """Refuse arithmetic over columns that are not numeric."""
         if not isinstance(feature, Arithmetic):
             return
         for side in (feature.left, feature.right):

@@ -182,7 +182,7 @@ def _power(part: Part) -> int:
 
 
 def check_sums(plan: Plan, stream: Stream, parts: Sequence[Part], bounds: Bounds) -> None:
-    """Refuses sums that might not fit 38 digits, by the same rule on either engine.
+    """Refuse sums that might not fit 38 digits, by the same rule on either engine.
 
     Args:
         plan: The plan.

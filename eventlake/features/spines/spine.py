@@ -72,6 +72,7 @@ def spine_of(document: Any) -> EventSpine:
     found = converted(document, where, features_json.SpineDocument, "spine")
     try:
         if found.known_until is not None:
+            # Only checked: the text is kept as it was written.
             parse_instant(found.known_until)
         labels = tuple((one.name, features_json.label(one), one.horizon) for one in found.labels)
         condition = None if found.where is None else features_json.condition(found.where)

@@ -76,7 +76,7 @@ def read_spine(path: Path, columns: Mapping[str, str], needed: Mapping[str, str]
 
 
 def declared_types(columns: Mapping[str, Any], where: str = "spine") -> dict[str, str]:
-    """Checks the types that are declared for the columns of a spine.
+    """Check the types that are declared for the columns of a spine.
 
     Raises:
         InvalidProjectionError: There is no such type.

@@ -18,8 +18,7 @@ from eventlake.verbs import helpful
 from eventlake.visible import safe
 
 _FRAMES = (
-    "A query reads the history alone; "
-    "hand in other rows as a frame: snapshot.sql(query, name=frame)."
+    "A query reads the history alone; pass other rows as a frame: snapshot.sql(query, name=frame)."
 )
 
 

@@ -95,6 +95,7 @@ def attributes_named(text: str, event_type: str) -> list[str]:
     return [
         name
         for name in NAMED
+        # The cheap test first: few queries name one of these attributes.
         if name in text.casefold() and _reads(text, event_type.casefold(), name)
     ]
 

@@ -99,6 +99,7 @@ def verify(
     try:
         if against is not None:
             at_checkpoint(chain, against)
+        # Pinning reads segments, which would only repeat what is wrong with them.
         elif not tally.problems:
             pin(chain, chain.watermark)
     except EventlakeError as error:

@@ -25,6 +25,7 @@ _EXPONENT = 22
 """Powers of ten up to this one are exact doubles; beyond it Polars' parser rounds twice."""
 _CHECK = 2
 """The version of this check. Statements of an earlier version in the ledger do not count."""
+# Engines read integers of 64 bits, signed and unsigned, without loss.
 _INTEGERS = range(-(2**63), 2**64)
 _LONG = rf"-?[0-9][0-9.]{{{_DIGITS},}}|-?[0-9.]+[eE]"
 

@@ -214,6 +214,7 @@ class _Reader:
     def _Join(self, node: Any, names: Any, types: Any) -> Step:  # noqa: N802
         inputs = (self.step(node.input_left), self.step(node.input_right))
         how, nulls_equal, cut, suffix, coalesced, _ = node.options
+        # As-of joins bring their options along with their name.
         kind, *rest = how if isinstance(how, tuple) else (how,)
         if cut is not None or node.predicate is not None:
             return Step(UNKNOWN, names, types, inputs, options=("join with a condition",))

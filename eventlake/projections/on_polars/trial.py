@@ -95,6 +95,7 @@ def _dtype(kind: Type) -> Any:
 
 
 def _series(name: str, kind: Type, *, keyed: set[str]) -> pl.Series:
+    # A null in every column that is not a key, so that advice about nulls is tried as well.
     values = [
         _value(kind, number) if number != 1 or name in keyed else None for number in range(_ROWS)
     ]
