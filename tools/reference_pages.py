@@ -107,11 +107,13 @@ EXACT_FUNCTIONS = f"""\
 # Exact functions
 
 The names that a projection may use if it is declared `exact`, by the kind of values they take. The
-[rules](exactness.md) say how; everything that is not listed here is refused. The lists are those of the code.
+[rules](exactness.md) say how; everything that is not listed here is refused. The lists are those of the code. On a
+version of an engine for which they were not reviewed, every `exact` projection in its language is refused; declared
+features are not, because they do not depend on it.
 
 ## Functions
 
-Functions of DuckDB, as its bound plan names them.
+Functions of DuckDB {{duckdb_versions}}, as its bound plan names them.
 
 ### Of exact values
 
@@ -144,7 +146,7 @@ If no two rows of a group have the same greatest value:
 
 ## Python
 
-Methods and expressions of Polars. By the names that Polars' plan has for them:
+Methods and expressions of Polars {{polars_versions}}. By the names that Polars' plan has for them:
 
 ### Methods of frames
 
@@ -213,6 +215,8 @@ def names(*sets: frozenset[str]) -> str:
 def exact_functions() -> str:
     """Make ``exact-functions.md``: the allow-lists of both engines."""
     return EXACT_FUNCTIONS.format(
+        duckdb_versions=" and ".join(functions.REVIEWED),
+        polars_versions=" and ".join(polars_functions.REVIEWED),
         scalars=names(functions.SCALARS),
         float_steps=names(functions.FLOAT_STEPS),
         macros=names(functions.MACROS),

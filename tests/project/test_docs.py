@@ -156,3 +156,17 @@ def test_the_lists_of_exact_functions_leave_nothing_out():
             name: value for name, value in vars(engine).items() if isinstance(value, frozenset)
         }
         assert {name for name, value in lists.items() if not value <= named} <= elsewhere
+
+
+def test_the_supported_versions_are_those_of_the_code_and_of_the_package():
+    page = (DOCS / "reference/stability.md").read_text(encoding="utf-8")
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    needs = dict(re.findall(r'^    "(duckdb|polars|pyarrow)>=([0-9.]+)",$', text, re.MULTILINE))
+    rows = {
+        name.lower(): cell
+        for name, cell in re.findall(r"^\| (DuckDB|Polars|pyarrow) \| (.*) \|$", page, re.MULTILINE)
+    }
+    assert rows.keys() == needs.keys()
+    assert all(cell.startswith(f"{needs[name]} and newer") for name, cell in rows.items())
+    for name, engine in (("duckdb", on_duckdb), ("polars", on_polars)):
+        assert f"is checked on {' and '.join(engine.REVIEWED)} only" in rows[name]

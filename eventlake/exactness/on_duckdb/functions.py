@@ -20,6 +20,12 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+REVIEWED = ("2.0",)
+"""Versions of DuckDB for which these lists and the reading of plans were reviewed.
+
+In other versions a function, or a step of a plan, may mean another thing.
+"""
+
 # Without exp, pow, sin and others: the machine's maths library computes them, and libraries differ
 # in the last bit.
 FLOAT_STEPS = _names(

@@ -13,6 +13,12 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+REVIEWED = ("2.1",)
+"""Versions of Polars for which these lists and the reading of plans were reviewed.
+
+In other versions a function, or a step of a plan, may mean another thing.
+"""
+
 SCALARS = _names(
     """
     abs bitwise.count_ones bitwise.count_zeros bitwise.leading_ones bitwise.leading_zeros

@@ -12,6 +12,7 @@ from eventlake.core.sql import integer, quoted
 from eventlake.database import check_select, tree_of
 from eventlake.errors import InvalidInputError
 from eventlake.exactness.on_duckdb.advice import Engine, advise
+from eventlake.exactness.on_duckdb.functions import REVIEWED
 from eventlake.exactness.on_duckdb.json_text import Read
 from eventlake.exactness.on_duckdb.plan import analyse
 from eventlake.exactness.refusals import Refusal, check_version, line_of, refuse
@@ -21,9 +22,6 @@ from eventlake.history.pinned import PinnedHistory
 from eventlake.projections.computation import Query
 from eventlake.projections.on_duckdb.json_numbers import inexact_numbers
 from eventlake.projections.on_duckdb.run import PLAN, VERSION, bound
-
-KNOWN = ("2.0",)
-"""Versions of DuckDB whose plans were reviewed. In other versions a plan may mean another thing."""
 
 
 def check_exact(query: Query, version: str = VERSION) -> None:
@@ -42,7 +40,7 @@ def check_exact(query: Query, version: str = VERSION) -> None:
         'settings alone) or "unproven".'
     )
     name, text = query.name, query.text
-    check_version(name, "DuckDB", version, KNOWN, hint)
+    check_version(name, "DuckDB", version, REVIEWED, hint)
     with bound(query) as connection:
         analysis = _analyse(connection, query, text)
         refusals = _advised(analysis, _engine(connection, query))

@@ -10,6 +10,7 @@ import polars as pl
 
 from eventlake.errors import InvalidProjectionError
 from eventlake.exactness.on_duckdb.json_text import Read
+from eventlake.exactness.on_polars.functions import REVIEWED
 from eventlake.exactness.on_polars.nodes import Leaf
 from eventlake.exactness.on_polars.plan import analyse
 from eventlake.exactness.refusals import Refusal, check_version, refuse
@@ -20,8 +21,6 @@ from eventlake.projections.on_polars import trial
 from eventlake.projections.on_polars.plan import read
 
 VERSION = pl.__version__
-KNOWN = ("2.1",)
-"""Versions of Polars whose plans were reviewed. In other versions a plan may mean another thing."""
 Handed = tuple[pl.LazyFrame, Keys, tuple[str, ...]]
 """A frame that a projection may read, its unique keys, and its columns with event JSON."""
 _HINT = (
@@ -55,7 +54,7 @@ def check_exact(
             example, and what to write instead.
         polars.exceptions.PolarsError: The frame cannot be bound.
     """
-    check_version(name, "Polars", version, KNOWN, _HINT)
+    check_version(name, "Polars", version, REVIEWED, _HINT)
     refusals, reads = _refusals(frame, leaves)
     refuse(
         name, [refusal.text(None) for refusal in refusals or inexact_numbers(history, reads)], _HINT

@@ -1,7 +1,7 @@
 """Reads the bound, unoptimized plan of a LazyFrame as nodes of ``exactness.on_polars.nodes``.
 
 Polars shows its plans to other engines through a node visitor, which is not a public interface: it
-is read only for the versions in ``exact.KNOWN``. What the visitor does not show becomes a node of
+is read only for the versions in ``REVIEWED``. What the visitor does not show becomes a node of
 kind ``UNKNOWN``.
 """
 
