@@ -37,7 +37,7 @@ class _Bounds:
 
 _YEARS = "from 0001-01-01 to 9999-12-31"
 _FINITE = (
-    "write null, or another day, for what has none: "
+    "write null, or another day, in its place: "
     "CASE WHEN v BETWEEN '0001-01-01' AND '9999-12-31' THEN v END."
 )
 _DATES = _Bounds(*_DAYS, _YEARS, _FINITE)

@@ -13,6 +13,7 @@ Type = Mapping[str, Any]
 Key = frozenset[int]
 Keys = tuple[tuple[str, ...], ...]
 """Keys of a table, by the names of the columns."""
+# No lake has two events with one source and id: an append refuses the second.
 EVENT_KEYS: Keys = (("sequence",), ("source", "id"))
 SPINE_KEYS: Keys = (("spine_row",),)
 EVENT_JSON = ("data", "extensions")
@@ -216,6 +217,7 @@ class Rows:
             # An equality of such types does not mean the same value.
             if is_ambiguous(self.types[one]) or is_ambiguous(self.types[other]):
                 continue
+            # The earlier column stands for both, and for all columns that equal one of them.
             low, high = sorted((first_equal[one], first_equal[other]))
             first_equal = [low if first == high else first for first in first_equal]
         return Rows.of(self.types, self.keys, first_equal, self.payloads)

@@ -46,7 +46,7 @@ def _of_fields(old: FieldType, new: FieldType, path: str) -> Iterator[tuple[str,
 def of_field(old: Field, new: Field | None, path: str) -> Iterator[tuple[str, str]]:
     """As ``obstacles``, for one field; ``new`` is None if the field was removed."""
     if new is None:
-        yield path, "is gone"
+        yield path, "was removed"
         return
     if new.required and not old.required:
         yield path, "was not required"

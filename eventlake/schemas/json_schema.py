@@ -58,7 +58,7 @@ def from_json_schema(event_type: str, document: Mapping[str, Any]) -> Schema:
 def _refuse(event_type: str, path: str, problem: str) -> NoReturn:
     message = f"schema of {event_type}, field {path or '(payload)'}: {problem}"
     hint = (
-        "understood are type, properties, required, additionalProperties, items, enum, const,"
+        "supported are type, properties, required, additionalProperties, items, enum, const,"
         " format date and date-time, multipleOf."
     )
     raise InvalidInputError(message, hint, event_type=event_type, field=path)

@@ -174,6 +174,7 @@ def _may_be_deep(payloads: pa.Array, plain: bytes) -> bool:
     Arrow's reader would exhaust the stack on it.
     """
     opened = plain.count(b"[") + plain.count(b"{")
+    # Every payload opens at least one object, so below this sum none opens more than the limit.
     if opened < len(payloads) + MAX_PAYLOAD_DEPTH:
         return False
     most = pc.max(

@@ -22,7 +22,7 @@ _HINT = (
     " and structs of these."
 )
 _CHECKS_HINT = (
-    "understood are isin on text, ge and le on integers and decimals; check the rest in the schema"
+    "supported are isin on text, ge and le on integers and decimals; check the rest in the schema"
     " of a dataset."
 )
 _NOTES = frozenset({"name", "title", "description", "metadata", "report_duplicates"})

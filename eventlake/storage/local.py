@@ -46,7 +46,7 @@ _MAKE_ROOM = (
     "'eventlake prune LAKE --older-than-days 90 --delete' free space even now."
 )
 _NO_EXCLUSIVE_NAMES = (
-    "the file system knows no hard links and no exclusive rename: put the lake on a local disk."
+    "the file system has neither hard links nor exclusive renames: put the lake on a local disk."
 )
 TURN_SECONDS = 1.0
 """Seconds that a writer waits for its turn before it proceeds anyway; the holder may be stuck."""
@@ -359,7 +359,7 @@ class LocalStorage:
             )
             hint = (
                 "a lake holds no links, pipes or devices (its own folder may be a link): "
-                "replace it with what it stands for, or remove it."
+                "replace it with the file that it leads to, or remove it."
             )
             return SpecialFileError(message, hint, path=path)
         hints = {

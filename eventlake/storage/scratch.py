@@ -114,7 +114,7 @@ def _create(above: Path) -> _Own:
             if _is_same(lock, folder):
                 return _Own(folder, lock)
             os.close(lock)
-    message = f"folders in {above} are taken away as soon as they are made"
+    message = f"folders in {above} are removed as soon as they are created"
     raise OSError(message)
 
 

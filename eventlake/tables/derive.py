@@ -20,6 +20,7 @@ from eventlake.tables import payloads
 from eventlake.tables.columns import ATTRIBUTES, CORRECTION, free_attributes, stored_schema
 from eventlake.trust import Trust
 
+# All columns that any event table has: a segment is read once for the tables of all types.
 _READ = ["id", "source", "type", "subject", "time", "recorded_at", *CORRECTION, *ATTRIBUTES, "data"]
 
 

@@ -35,6 +35,7 @@ _OLD = "payloads"
 _MOST_CHARACTERS = 2_000
 _MOST_LEVELS = 500
 """Levels of nesting in a serialized expression; each further term of a sum adds two."""
+# Without subqueries, windows and stars: an expression gives one value from one row.
 _CLASSES = frozenset(
     {
         "BETWEEN",

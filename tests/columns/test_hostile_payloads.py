@@ -1,4 +1,4 @@
-"""Payloads that no append lets in, in a lake whose hashes all hold, and numbers that a fast reader takes for others."""
+"""Payloads that no append accepts, in a lake whose hashes all hold, and numbers that a fast reader takes for others."""
 
 import hashlib
 

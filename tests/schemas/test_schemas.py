@@ -146,7 +146,7 @@ def test_history_that_does_not_fit_is_named_by_sequence_and_nothing_is_registere
 @pytest.mark.parametrize(
     ("change", "obstacle"),
     [
-        ({"properties": {"note": {"type": "string"}}, "required": []}, "amount: is gone"),
+        ({"properties": {"note": {"type": "string"}}, "required": []}, "amount: was removed"),
         ({"required": ["amount", "note"]}, "note: was not required"),
         (
             {

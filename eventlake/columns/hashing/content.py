@@ -97,7 +97,7 @@ def normal_type(kind: pa.DataType, where: str) -> pa.DataType:
         if odd:
             message = (
                 f"column {where} has a field called {odd[0]!r}, "
-                "which the name of its type cannot tell apart"
+                "whose characters separate fields in the name of a type"
             )
             raise SchemaMismatchError(
                 message,

@@ -26,14 +26,14 @@ def is_frame(given: Any) -> bool:
     return isinstance(given, pl.LazyFrame) or hasattr(given, "__arrow_c_stream__")
 
 
-def table_of(given: Any, what: str, *, once: bool = True) -> pa.Table:
+def table_of(given: Any, what: str, *, checked: bool = True) -> pa.Table:
     """Convert a caller's table to Arrow.
 
     Args:
         given: A Polars, pandas or Arrow table, or an object with ``__arrow_c_stream__``.
         what: Name of the table in messages, such as ``the spine``.
-        once: Whether to refuse an Arrow table with repeated column names, or with text that is not
-            UTF-8.
+        checked: Whether to refuse an Arrow table with repeated column names, or with text that is
+            not UTF-8.
 
     Raises:
         InvalidInputError: It is not a table, its column names are not distinct texts, or Arrow has
@@ -68,7 +68,7 @@ def table_of(given: Any, what: str, *, once: bool = True) -> pa.Table:
         raise InvalidInputError(
             message, "give a table whose columns are of one type each."
         ) from error
-    if once:
+    if checked:
         # Names are not checked for events: ``to_batch`` lists each repetition with all other
         # problems.
         _check_names(table.column_names, what)
@@ -99,7 +99,7 @@ def from_polars(frame: pl.DataFrame, what: str) -> pa.Table:
             raise InvalidInputError(message, "rename it.", column=name)
         # ``to_arrow`` would hand over the addresses of the objects.
         if kind == pl.Object:
-            message = f"{what}: column {name} holds Python objects, which no table here can hold"
+            message = f"{what}: column {name} holds Python objects, which cannot be stored"
             raise SchemaMismatchError(message, "cast it to a type of Polars.", column=name)
         if _is_wide(kind):
             message = f"{what}: column {name} is {kind}, which Arrow cannot hold"

@@ -109,7 +109,7 @@ def _line(row: int, line: bytes, problems: list[Problem]) -> dict[str, Any]:
     # The event is one level above its payload.
     value, reason = parse_one(line, MAX_LINE_BYTES, MAX_PAYLOAD_DEPTH + 1)
     if reason is None and not isinstance(value, dict):
-        reason = "expected one JSON object a line"
+        reason = "expected one JSON object per line"
     if reason is not None:
         problems.append(Problem(row, "line", reason, line.decode("utf-8", "replace")))
         return {}

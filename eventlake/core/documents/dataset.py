@@ -38,6 +38,7 @@ SETTINGS: dict[str, dict[str, str | int | bool]] = {
     "sql": {"memory_limit": "4GB", "preserve_insertion_order": True, "threads": 1},
 }
 """Engine settings by kind of projection; a recipe has all of them or none."""
+# Declared features have the same rows on both engines, so their recipe names neither.
 ENGINES = {"features": "eventlake", "python": "polars", "sql": "duckdb"}
 """The engine in a recipe, by kind of projection."""
 MOST_SPELLED = 4_096

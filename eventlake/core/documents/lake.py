@@ -35,6 +35,7 @@ class HintDocument(Document):
     """``hint``: a recent commit; the log may be longer."""
 
     checksum: Sha256
+    # A hint that was copied with files of another lake is ignored.
     origin: Origin
     version: VersionNumber
 
@@ -47,6 +48,7 @@ class TagDocument(Document):
     tagged_at: Instant
 
 
+# It stays when the dataset is gone, so that its hashes still tell what was removed, and when.
 class RemovedDocument(Document):
     """``removed.json``: the dataset that was removed, and when."""
 

@@ -95,6 +95,7 @@ class Bounds(NamedTuple):
 
 
 LARGE = Bounds(size_bytes=64 << 20)
+# The small documents are flat.
 SMALL = Bounds(size_bytes=64 << 10, depth=8)
 
 D = TypeVar("D", bound=Document)

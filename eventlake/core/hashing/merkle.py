@@ -3,8 +3,9 @@
 A compact range represents the leaves ``[start, stop)`` by the roots of its maximal aligned perfect
 subtrees, left to right (at most two per level). Adjacent ranges merge without reading a leaf, so
 every division of a history gives the same root. The range ``[0, N)``, called the *frontier*, gives
-the root. See
-https://www.rfc-editor.org/rfc/rfc6962#section-2.1 and the compact ranges of
+the root.
+
+See https://www.rfc-editor.org/rfc/rfc6962#section-2.1 and the compact ranges of
 transparency-dev/merkle.
 """
 

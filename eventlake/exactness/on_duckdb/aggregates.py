@@ -215,6 +215,7 @@ def check_window(node: Node, rows: Rows) -> Iterator[Refusal]:
         suffices = own_total and node["type"] in _VALUES and not _counts_rows(node)
         if not (suffices or (total and (own_total or not own))):
             why = "the ORDER BY of its window is not total"
+    # Rows that are tied share their rank, and a frame by values contains all of them or none.
     elif node["type"] in _RANKS or is_aggregate:
         if is_aggregate:
             yield from _check_call(node, arguments, own or orders, rows, by)

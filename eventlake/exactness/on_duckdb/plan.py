@@ -269,6 +269,7 @@ class Analysis:
         targets = node["distinct_targets"]
         self._refuse_ambiguous("DISTINCT", targets)
         kept = [place for place in (column(target) for target in targets) if place is not None]
+        # Which row is kept decides the columns that are not among the targets.
         if node["distinct_type"] == "DISTINCT_ON":
             orders = [order["expression"] for order in node.get("order_by", {}).get("orders", [])]
             if not _is_total([*targets, *orders], child, range(len(child.types))):

@@ -85,6 +85,7 @@ class Context:
 
     def in_order(self, value: Value) -> bool:
         """Whether a value's items are in a total order."""
+        # A single value has nothing to be ordered.
         return value.state in {ONE, SEQUENCE} or (value.state == ALIGNED and self.ordered)
 
 

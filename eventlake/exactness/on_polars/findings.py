@@ -107,6 +107,7 @@ class Findings(ABC):
         several = [value for value in values if value.state != ONE]
         if not several:
             return Value(ONE)
+        # Equal values have the same filters, so they belong to the same rows.
         same_rows = all(value == several[0] and value.state == ALIGNED for value in several)
         if len(several) == 1 or same_rows:
             return several[0]

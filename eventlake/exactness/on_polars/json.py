@@ -43,6 +43,7 @@ def check_json(one: Expression, payload: Payload | None) -> tuple[list[Refusal],
         )
         return [refusal], reads
     path = one.children[1]
+    # A computed path may be any, so the whole document counts as read.
     constant = path.kind == "literal" and path.options[:1] and isinstance(path.options[0], str)
     return [], {Read(path_of(path.options[0]) if constant else (), payload.event_types)}
 

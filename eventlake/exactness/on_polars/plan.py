@@ -183,6 +183,7 @@ class Analysis:
             ]
             return Table(step.names, below.rows.projected(kept, step.types), below.ordered)
         if name == "explode":
+            # A row comes out once per item, so no key survives.
             return Table(step.names, Rows.of(step.types), below.ordered)
         if name != "unpivot":
             self.checker.refusals.append(known.refused(str(name)))
@@ -195,6 +196,7 @@ class Analysis:
         self.checker.keys("sort()", step.outputs, below.context())
         total = below.context().is_total([one for _, one in step.outputs])
         named = tuple(one.name for _, one in step.outputs if one.kind == "column")
+        # Advice names columns, and cannot repeat what was computed for the sort.
         if len(named) < len(step.outputs):
             return Table(step.names, below.rows, total)
         flags = {"descending": step.options[1], "nulls_last": step.options[2]}
@@ -272,6 +274,7 @@ class Analysis:
                     "[1, 2] and [2, 1]",
                     'implode() after sort_by("sequence")',
                 )
+        # The group is a key. Groups come in no order that Polars promises.
         count = len(step.outputs)
         columns = [*(below.place(one) for _, one in step.outputs), *([None] * len(step.others))]
         return Table(

@@ -165,7 +165,7 @@ def _table(events: Any) -> tuple[pa.Table, list[Problem]]:
         return from_ndjson(events)
     if is_frame(events):
         problems: list[Problem] = []
-        return table_of(with_payload_texts(events, problems), "the events", once=False), problems
+        return table_of(with_payload_texts(events, problems), "the events", checked=False), problems
     # A dict is iterable, over its keys.
     if isinstance(events, Mapping) or not isinstance(events, Iterable):
         hint = (

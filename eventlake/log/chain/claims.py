@@ -62,7 +62,7 @@ def wrong_claims(
         if not table.num_rows:
             continue
         problems += [
-            f"holds events that no append lets in: {problem}"
+            f"holds events that no append accepts: {problem}"
             for problem in stored_problems(table)[:_SHOWN]
         ]
         hashes.append(leaves.leaf_hashes(table))

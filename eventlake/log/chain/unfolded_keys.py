@@ -112,7 +112,7 @@ def recent_after(before: Recent, version: int, own: OwnKeys | KeyFile) -> Recent
     if cell >= CELLS:
         message = f"{cell:,} commits were not folded into the manifest"
         raise StorageError(
-            message, f"see why nothing can be stored in {layout.MANIFESTS}/ and {layout.KEYS}/."
+            message, f"check why nothing can be stored in {layout.MANIFESTS}/ and {layout.KEYS}/."
         )
     return replace(
         before,
