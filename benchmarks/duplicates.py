@@ -16,7 +16,7 @@ from measure import Row, settle, taken
 
 import eventlake as el
 from eventlake.columns.intake.envelope import Batch
-from eventlake.log.appending.known_ids import known
+from eventlake.log.appending.known_ids import find_known
 from eventlake.log.appending.read_events import checked_batch
 
 FEW = 100
@@ -33,7 +33,7 @@ def milliseconds(lake: el.Lake, batch: Batch, expected: int = 0) -> float:
     """How long the lake takes to say which events of the batch it holds."""
     settle()
     found: list[int] = []
-    time = taken(lambda: found.append(len(known(lake._chain, batch)))).wall * 1e3  # noqa: SLF001 - one step of an append, by itself
+    time = taken(lambda: found.append(len(find_known(lake._chain, batch)))).wall * 1e3  # noqa: SLF001 - one step of an append, by itself
     assert found == [expected], f"found {found} of {expected} known events"
     return time
 

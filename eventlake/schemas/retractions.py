@@ -9,7 +9,9 @@ NOTHING = r"^\s*(\{\s*\}|null)\s*$"
 """A payload without members."""
 
 
-def silent(correction: pa.ChunkedArray, data: pa.ChunkedArray) -> npt.NDArray[np.bool_] | None:
+def empty_retractions(
+    correction: pa.ChunkedArray, data: pa.ChunkedArray
+) -> npt.NDArray[np.bool_] | None:
     """Which events are retractions whose payload is missing or empty; None if none is."""
     # Most batches correct nothing.
     if correction.null_count == len(correction):

@@ -8,7 +8,7 @@ from eventlake.columns.intake.problems import Problem
 from eventlake.columns.rows import chosen
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.schemas.parse import parse
-from eventlake.schemas.retractions import silent
+from eventlake.schemas.retractions import empty_retractions
 
 
 def schema_problems(batch: Batch, catalogue: Catalogue, *, strict: bool) -> list[Problem]:
@@ -23,7 +23,7 @@ def schema_problems(batch: Batch, catalogue: Catalogue, *, strict: bool) -> list
     if not strict and not catalogue.types:
         return []
     types = batch.table.column("type")
-    quiet = silent(batch.table.column("correction"), batch.table.column("data"))
+    retractions = empty_retractions(batch.table.column("correction"), batch.table.column("data"))
     problems: list[Problem] = []
     for event_type in pc.unique(types).to_pylist():
         version = catalogue.newest(event_type)
@@ -44,8 +44,8 @@ def schema_problems(batch: Batch, catalogue: Catalogue, *, strict: bool) -> list
                 )
             )
             continue
-        if quiet is not None:
-            rows = rows[~quiet[rows]]
+        if retractions is not None:
+            rows = rows[~retractions[rows]]
         # Only the payloads are selected by row, not all columns of the batch.
         mine = batch.table.select(["data"])
         payloads = (mine if len(rows) == batch.rows else chosen(mine, rows)).column("data")

@@ -13,7 +13,7 @@ from eventlake.columns.schema import INSTANT, TYPES
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError
 from eventlake.log.chain.checked_read import stored_events
 from eventlake.log.chain.manifest import SegmentInCommit
-from eventlake.schemas.retractions import silent
+from eventlake.schemas.retractions import empty_retractions
 from eventlake.schemas.version import Version
 from eventlake.storage import Storage
 from eventlake.tables import payloads
@@ -58,7 +58,9 @@ def derive(
     # All other columns are selected too, so a segment of one type is not copied.
     mine = chosen(events, rows) if len(rows) < events.num_rows else events
     data = _column(mine, "data")
-    parsed = payloads.read(data, rows + start, version, silent(_column(mine, "correction"), data))
+    parsed = payloads.read(
+        data, rows + start, version, empty_retractions(_column(mine, "correction"), data)
+    )
     if parsed.problems:
         raise _unreadable(
             parsed.problems[0], start + int(rows[parsed.problems[0].row or 0]), version

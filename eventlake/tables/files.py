@@ -143,7 +143,7 @@ def _limit_memory(tables: Sequence["_StoredTable"], most_rows: int) -> None:
         max(tables, key=lambda table: table.rows).store()
 
 
-def _wanted(manifest: Manifest, event_type: str, watermark: int) -> list["_Stretch"]:
+def _stretches(manifest: Manifest, event_type: str, watermark: int) -> list["_Stretch"]:
     """The segments with events of the type, each with the part that belongs to the history."""
     placed = manifest.between(0, watermark)
     return [
@@ -156,7 +156,7 @@ def _wanted(manifest: Manifest, event_type: str, watermark: int) -> list["_Stret
 def _fresh_table(
     storage: Storage, manifest: Manifest, version: Version, watermark: int, trust: Trust
 ) -> EventTable:
-    wanted = _wanted(manifest, version.schema.event_type, watermark)
+    wanted = _stretches(manifest, version.schema.event_type, watermark)
     tables = [
         derive(read_events(storage, one.placed, trust), one.placed, version, one.start, one.stop)
         for one in wanted
@@ -201,7 +201,7 @@ class _StoredTable:
         self._manifest = manifest
         self._watermark = watermark
         self._trust = trust
-        self._wanted = _wanted(manifest, version.schema.event_type, watermark)
+        self._stretches = _stretches(manifest, version.schema.event_type, watermark)
         # Reversed, so that the lake's own file wins over the same file in the cache folder.
         self._places = {
             one: place for place in reversed(places(storage)) for one in _ranges(place, version)
@@ -213,7 +213,7 @@ class _StoredTable:
 
     def missing(self) -> list[_Stretch]:
         """What no valid file holds, in order."""
-        stretches = [(one.start, one.stop) for one in self._wanted]
+        stretches = [(one.start, one.stop) for one in self._stretches]
         while True:
             known = true_ranges([*self._places, *self._in_memory], self._manifest)
             self._chosen, missing = cover(known, stretches)
@@ -227,7 +227,7 @@ class _StoredTable:
             for one in invalid:
                 del self._places[one]
         holders = [
-            next(one for one in self._wanted if one.start <= start < one.stop)
+            next(one for one in self._stretches if one.start <= start < one.stop)
             for start, _ in missing
         ]
         return [

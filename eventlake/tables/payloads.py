@@ -21,7 +21,7 @@ def read(
     payloads: pa.ChunkedArray,
     sequences: npt.NDArray[np.int64],
     version: Version,
-    quiet: npt.NDArray[np.bool_] | None = None,
+    retractions: npt.NDArray[np.bool_] | None = None,
 ) -> Parsed:
     """Read payloads as columns of ``version``.
 
@@ -32,8 +32,8 @@ def read(
         payloads: JSON texts or null, of one event type.
         sequences: The events' sequences, ascending.
         version: The schema to read with.
-        quiet: Retractions without a payload. Under a schema with required fields, all their fields
-            are null.
+        retractions: True for each retraction without a payload. Under a schema with required
+            fields, all its fields are null.
 
     Returns:
         The columns and what is wrong; with problems, the columns are incomplete.
@@ -42,7 +42,8 @@ def read(
     for end, accepted in version.epochs():
         stop = len(sequences) if end is None else int(np.searchsorted(sequences, end))
         if stop > done:
-            schema, empty = accepted.schema.payload, None if quiet is None else quiet[done:stop]
+            schema = accepted.schema.payload
+            empty = None if retractions is None else retractions[done:stop]
             # Without required fields an empty payload parses to nulls like any other.
             needs_values = any(field.required for field in schema.fields)
             if empty is None or not empty.any() or not needs_values:

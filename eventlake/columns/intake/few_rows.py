@@ -24,7 +24,7 @@ FEW_ROWS = 512
 _UTF8_BYTES = 4
 """Maximum bytes of a character."""
 _PLAIN_CONTENT = frozenset({"application/json", None})
-_WITH_RULES_OF_THEIR_OWN = frozenset({"corrects", "correction", "traceparent"})
+_WITH_OWN_RULES = frozenset({"corrects", "correction", "traceparent"})
 _FREE_TEXT = frozenset({"time", "data", "extensions"})
 
 
@@ -68,7 +68,7 @@ class FewRows:
         # Rules that are rarely needed are left to the vectors, so that each is written once.
         if any(
             name not in values or None in values[name] for name in REQUIRED
-        ) or not _WITH_RULES_OF_THEIR_OWN.isdisjoint(values):
+        ) or not _WITH_OWN_RULES.isdisjoint(values):
             return False
         if not RESERVED_TYPES.isdisjoint(values["type"]) or not _PLAIN_CONTENT.issuperset(
             values.get("datacontenttype", ())

@@ -72,7 +72,7 @@ def proven(payloads: pl.Series) -> npt.NDArray[np.bool_]:
         # A random sample, because a producer may alternate its shapes regularly.
         tried = rest["text"].sample(_TRIED_ROWS, seed=0)
         pattern = _pattern(tried.head(_SAMPLE_ROWS).to_list())
-        if pattern is None or not _pays(pattern, tried):
+        if pattern is None or not _is_worthwhile(pattern, tried):
             break
         matches = rest["text"].str.contains(pattern)
         if matches.all() and rest.height == len(result):
@@ -83,7 +83,7 @@ def proven(payloads: pl.Series) -> npt.NDArray[np.bool_]:
     return result
 
 
-def _pays(pattern: str, tried: pl.Series) -> bool:
+def _is_worthwhile(pattern: str, tried: pl.Series) -> bool:
     """Whether the expression compiles, matches some rows, and is faster than the exact parser."""
     try:
         # Compiles the expression, so that compiling is not measured. Polars keeps it for the next

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from eventlake.columns.intake.envelope import parse_instants
 from eventlake.columns.intake.json_scan import NO_JSON, parse_one
-from eventlake.columns.intake.payload_text import given, payload_text
+from eventlake.columns.intake.payload_text import none_if_missing, payload_text
 from eventlake.columns.intake.problems import Problem
 from eventlake.columns.schema import INSTANT, TYPES
 from eventlake.core.attributes import (
@@ -135,12 +135,12 @@ def _attributes(
                 Problem(row, str(name), f"expected {target!r} once, found it under two spellings")
             )
         elif target in _KNOWN:
-            attributes[target] = given(value)
+            attributes[target] = none_if_missing(value)
         elif target == "specversion":
             if value != _SPECVERSION:
                 problems.append(Problem(row, "specversion", f"expected {_SPECVERSION!r}", value))
         else:
-            _extension(row, name, given(value), strangers, problems)
+            _extension(row, name, none_if_missing(value), strangers, problems)
     for name in [
         name for name in strangers if _instead_of(name, attributes, has_payload=has_payload)
     ]:

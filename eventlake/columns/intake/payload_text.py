@@ -16,7 +16,7 @@ _NAMES = frozenset({*ATTRIBUTES, *ASSIGNED, *CLOUDEVENTS_NAMES})
 _PLAIN = frozenset({str, int, bool, bytes, dict, list, type(None)})
 
 
-def given(value: Any) -> Any:
+def none_if_missing(value: Any) -> Any:
     """The value, or None for the missing values of pandas and numpy: NA, NaN and NaT."""
     # Nearly every value has one of these types, and none of their values is missing.
     if type(value) in _PLAIN:
@@ -112,7 +112,7 @@ def with_payload_texts(frame: Any, problems: list[Problem]) -> Any:
     values = list(column) if str(getattr(column, "dtype", "")) == "object" else []
     if not any(isinstance(value, Mapping | list | tuple) for value in values):
         return frame
-    plain = map(given, values)
+    plain = map(none_if_missing, values)
     return frame.assign(
         data=[
             None if value is None else payload_text(row, value, problems)

@@ -23,9 +23,9 @@ from eventlake.log.appending.bulk_load import store_load
 from eventlake.log.appending.check_payloads import content_problems, hint_for
 from eventlake.log.appending.duplicates import drop_known, known_problems
 from eventlake.log.appending.expectations import check_expectations
-from eventlake.log.appending.known_ids import Incoming, known
+from eventlake.log.appending.known_ids import Incoming, find_known
 from eventlake.log.appending.positions import earlier_receipt
-from eventlake.log.appending.read_events import place
+from eventlake.log.appending.read_events import by_row_and_field
 from eventlake.log.appending.receipt import Receipt, receipt_of
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.check_derived import vouch
@@ -75,7 +75,7 @@ def append(chain: Chain, batch: Batch, now: int, terms: Terms) -> Receipt:
     chain.refresh()
     given = batch.rows
     if not given:
-        return nothing(chain, terms.position)
+        return empty_receipt(chain, terms.position)
     positions = [terms.position] if terms.position else []
     while True:
         if terms.skip_identical:
@@ -84,7 +84,7 @@ def append(chain: Chain, batch: Batch, now: int, terms: Terms) -> Receipt:
         if earlier := _earlier_or_sound(chain, batch, now, terms, 0):
             return earlier
         if not batch.rows:
-            return nothing(chain, None, skipped=given)
+            return empty_receipt(chain, None, skipped=given)
         receipt = _commit(chain, batch, prepare(chain, batch, positions), now, terms)
         if receipt is not None:
             return replace(receipt, skipped=given - batch.rows)
@@ -115,7 +115,7 @@ def append_parts(
         load = store_load(chain, parts())
         # A file without rows is an empty batch, not an error.
         if not load.rows:
-            return nothing(chain, None)
+            return empty_receipt(chain, None)
         _earlier_or_sound(chain, load, now, terms, load.next_version)
         # No position: a batch in parts cannot be compared with a delivery event by event.
         prepared = load.prepared(chain.limits.inline_keys)
@@ -139,7 +139,7 @@ def _commit(
                 # Another writer stored some of these events: they must be skipped, not refused.
                 # Only commits that are new since the last check are searched, so a lost race stays
                 # cheap.
-                if terms.skip_identical and known(chain, batch, checked):
+                if terms.skip_identical and find_known(chain, batch, checked):
                     return None
                 if earlier := _earlier_or_sound(chain, batch, now, terms, checked):
                     return earlier
@@ -209,16 +209,16 @@ def problems_of(chain: Chain, batch: Incoming, now: int, since: int = 0) -> list
     """
     if not batch.rows:
         return []
-    problems = known_problems(known(chain, batch, since), batch)
+    problems = known_problems(find_known(chain, batch, since), batch)
     # A large batch that was stored in parts has been checked against schemas already, part by part.
     if isinstance(batch, Batch) and not since:
         problems += content_problems(chain, batch)
     if batch.recorded_at is not None:
         problems += _clock_problems(chain, batch, batch.recorded_at, now)
-    return sorted(problems, key=place)
+    return sorted(problems, key=by_row_and_field)
 
 
-def nothing(chain: Chain, position: Position | None, *, skipped: int = 0) -> Receipt:
+def empty_receipt(chain: Chain, position: Position | None, *, skipped: int = 0) -> Receipt:
     """The receipt of a batch without events, or with none left to append.
 
     Raises:

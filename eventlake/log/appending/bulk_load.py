@@ -30,8 +30,8 @@ from eventlake.log.appending.check_corrections import (
 )
 from eventlake.log.appending.check_payloads import hint_for, payload_problems
 from eventlake.log.appending.duplicates import known_problems
-from eventlake.log.appending.known_ids import known
-from eventlake.log.appending.read_events import checked_batch, place
+from eventlake.log.appending.known_ids import find_known
+from eventlake.log.appending.read_events import by_row_and_field, checked_batch
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.unfolded_keys import own_keys, stored_where_large
 from eventlake.log.store_batch import Piece, StoredBatch, new_commit_id, store_pieces
@@ -148,7 +148,7 @@ def store_load(chain: Chain, tables: Iterable[pa.Table]) -> Load:
             keys.append(np.empty(table.num_rows, np.uint64))
             continue
         own = [
-            *known_problems(known(chain, part), part),
+            *known_problems(find_known(chain, part), part),
             *_order_problems(part, rows, clock, sequence),
             *payload_problems(chain, part),
         ]
@@ -180,7 +180,7 @@ def store_load(chain: Chain, tables: Iterable[pa.Table]) -> Load:
     )
     problems = problems or [*_repeats(load), *_unresolved(chain, load, open_references)]
     if problems:
-        raise InvalidEventsError(sorted(problems, key=place), hint_for(problems))
+        raise InvalidEventsError(sorted(problems, key=by_row_and_field), hint_for(problems))
     return load
 
 

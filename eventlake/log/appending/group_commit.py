@@ -18,10 +18,10 @@ from eventlake.columns.keys.keys import doubled
 from eventlake.core import layout
 from eventlake.core.documents.delivery import Position
 from eventlake.errors import EventlakeError, InvalidEventsError, InvalidInputError
-from eventlake.log.appending.append import nothing, recorded_at
+from eventlake.log.appending.append import empty_receipt, recorded_at
 from eventlake.log.appending.check_payloads import content_problems, hint_for
 from eventlake.log.appending.duplicates import known_problems
-from eventlake.log.appending.known_ids import known
+from eventlake.log.appending.known_ids import find_known
 from eventlake.log.appending.positions import check_next, earlier_receipt
 from eventlake.log.appending.read_events import checked_batch
 from eventlake.log.appending.receipt import Receipt, receipt_of
@@ -199,7 +199,7 @@ def _admit(chain: Chain, members: Sequence[Member], since: int) -> list[Member]:
         return []
     together = _concat(placed)
     fits = bool(since) or not content_problems(chain, together)
-    if fits and not len(doubled(together.sorted_keys)) and not known(chain, together, since):
+    if fits and not len(doubled(together.sorted_keys)) and not find_known(chain, together, since):
         return placed
     admitted: list[Member] = []
     # Something is wrong with at least one member, so each is checked as if it followed the others.
@@ -208,7 +208,7 @@ def _admit(chain: Chain, members: Sequence[Member], since: int) -> list[Member]:
         own = member.checked()
         pairs = own.frame.select(_KEY).rows()
         message = "(source, id) is in a batch before this one"
-        problems = known_problems(known(chain, own, since), own)
+        problems = known_problems(find_known(chain, own, since), own)
         problems += [
             Problem(row, "id", message, pair) for row, pair in enumerate(pairs) if pair in taken
         ]
@@ -262,7 +262,7 @@ def _earlier(chain: Chain, member: Member, expected: dict[str, int]) -> Receipt 
     """The receipt of a member that needs no commit: it is empty, or was appended before."""
     position = member.position
     if not member.rows:
-        return nothing(chain, position)
+        return empty_receipt(chain, position)
     if position is None:
         return None
     # An earlier member of this group has the position before, which the lake does not hold yet.

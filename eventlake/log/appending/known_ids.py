@@ -61,7 +61,7 @@ class Incoming(Protocol):
         """``source`` and ``id`` of some rows, in ascending order."""
 
 
-def known(chain: Chain, batch: Incoming, since: int = 0) -> list[Match]:
+def find_known(chain: Chain, batch: Incoming, since: int = 0) -> list[Match]:
     """The rows of ``batch`` that commits from version ``since`` on hold, in row order."""
     found = [match for matches, _ in known_events(chain, batch, since, _KEY) for match in matches]
     return sorted(found, key=lambda match: match.row)

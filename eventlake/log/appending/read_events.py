@@ -76,7 +76,7 @@ def checked_batch(
         if encoding:
             encoding.abandon()
         raise InvalidEventsError(
-            sorted(problems, key=place), "correct the rows and append the batch again."
+            sorted(problems, key=by_row_and_field), "correct the rows and append the batch again."
         )
     return batch
 
@@ -87,7 +87,7 @@ def _follows_from(problem: Problem, blame: set[tuple[int | None, str]]) -> bool:
     return bool({(row, field), (None, field), (row, "event"), (row, "line")} & blame)
 
 
-def place(problem: Problem) -> tuple[int, str]:
+def by_row_and_field(problem: Problem) -> tuple[int, str]:
     """The sort key of a problem: row, then field; problems of whole columns come first."""
     return (-1 if problem.row is None else problem.row, problem.field)
 

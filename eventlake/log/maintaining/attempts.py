@@ -23,7 +23,7 @@ _GIVEN_UP = seal({"given_up": True})
 """Takes the place of a provenance for ever, so that no late builder finishes a deleted attempt."""
 
 
-class Left(NamedTuple):
+class Leftover(NamedTuple):
     """Why a file of an attempt is not needed.
 
     Attributes:
@@ -52,7 +52,7 @@ def give_up(storage: Storage, attempt: str) -> bool:
     return True
 
 
-def left_over(storage: Storage, modified: Mapping[str, int]) -> dict[str, Left]:
+def leftover_files(storage: Storage, modified: Mapping[str, int]) -> dict[str, Leftover]:
     """Find files of unfinished and removed attempts that are not needed.
 
     Args:
@@ -68,17 +68,17 @@ def left_over(storage: Storage, modified: Mapping[str, int]) -> dict[str, Left]:
         attempt = layout.attempt(path)
         if attempt is not None and attempt not in finished:
             files.setdefault(attempt, []).append(path)
-    found: dict[str, Left] = {}
+    found: dict[str, Leftover] = {}
     for attempt, paths in files.items():
         # A published dataset without a finished attempt may still be repaired by hand, and one
         # that is being removed may be kept.
         if f"{_folder(attempt)}/{layout.MANIFEST}" in modified and _folder(attempt) not in whole:
             continue
         if attempt in removed:
-            left = Left(removed[attempt], "of a dataset that was removed", unfinished=False)
+            left = Leftover(removed[attempt], "of a dataset that was removed", unfinished=False)
             kept = layout.REMOVED
         else:
-            left = Left(
+            left = Leftover(
                 max(modified[path] for path in paths),
                 "of a build that was not finished",
                 unfinished=True,

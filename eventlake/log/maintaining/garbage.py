@@ -25,7 +25,7 @@ from eventlake.log.chain.check_derived import vouch
 from eventlake.log.chain.checked_read import check_claims
 from eventlake.log.chain.manifest import Manifest
 from eventlake.log.chain.publish import publish
-from eventlake.log.maintaining.attempts import give_up, left_over, publish_finished
+from eventlake.log.maintaining.attempts import give_up, leftover_files, publish_finished
 from eventlake.log.maintaining.check_compaction import check_compacted
 from eventlake.log.maintaining.reserve import keep_reserve, with_room
 from eventlake.log.next_commit import plain_commit
@@ -222,7 +222,7 @@ def _unneeded(
     check_claims(chain.storage, [one for one in current if one[0].kind == "compact"], chain.trust)
     modified = {item.path: item.modified for item in stored}
     dropped, needed = _dropped(chain)
-    left = left_over(chain.storage, modified)
+    left = leftover_files(chain.storage, modified)
     short = _short_ranges(modified)
     for item in stored:
         if item.path in short:

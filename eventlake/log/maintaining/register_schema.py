@@ -26,7 +26,7 @@ from eventlake.progress import task
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.schemas.evolution import obstacles
 from eventlake.schemas.parse import Parsed
-from eventlake.schemas.retractions import silent
+from eventlake.schemas.retractions import empty_retractions
 from eventlake.schemas.schema import Schema
 from eventlake.schemas.version import Version
 from eventlake.storage import ObjectExistsError
@@ -47,9 +47,9 @@ class Upcasts(Protocol):
         payloads: pa.ChunkedArray,
         sequences: npt.NDArray[np.int64],
         version: Version,
-        quiet: npt.NDArray[np.bool_] | None,
+        retractions: npt.NDArray[np.bool_] | None,
     ) -> Parsed:
-        """Read payloads as ``version`` does, except those of quiet rows."""
+        """Read payloads as ``version`` does, except those of empty ``retractions``."""
 
 
 def register(
@@ -176,9 +176,9 @@ def _check_history(chain: Chain, version: Version, start: int, upcasts: Upcasts)
             table = whole_columns(stored_events(chain.storage, one, chain.trust, columns), columns)
             rows = np.flatnonzero(pc.equal(table.column("type"), schema.event_type).to_numpy())
             mine = chosen(table.select(["correction", "data"]), rows)
-            quiet = silent(mine.column("correction"), mine.column("data"))
+            retractions = empty_retractions(mine.column("correction"), mine.column("data"))
             for problem in upcasts.read(
-                mine.column("data"), segment.start + rows, version, quiet
+                mine.column("data"), segment.start + rows, version, retractions
             ).problems:
                 sequence = segment.start + int(rows[problem.row or 0])
                 what = "" if problem.found is None else f", found {shorten(problem.found)}"
