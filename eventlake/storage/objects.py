@@ -323,7 +323,7 @@ def _seconds(timeout: float | None) -> float:
 
 def _reason(error: Exception) -> str:
     """The store's answer on one line; of an XML answer its code and message."""
-    # obstore appends the debug output of its own error, in which the request is repeated.
+    # obstore appends the debug output of the error below its own.
     text = str(error).partition("\n\nDebug source")[0]
     before = re.split(r"<\?xml|<Error", text, maxsplit=1)[0]
     details = [found[1] for found in (_CODE.search(text), _MESSAGE.search(text)) if found]
