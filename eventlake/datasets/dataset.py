@@ -204,16 +204,17 @@ class Dataset:
             raise InvalidInputError(message, f"leave it out, or split(by={TIME!r}).", gap=gap)
         if column is None:
             features = features_of(self._archive)
-            named = (
-                (features.spine_entity if by == ENTITY else features.cutoff)
-                if features
-                else self.entity()
-            )
+            if features is None:
+                named = self.entity()
+            else:
+                named = features.spine_entity if by == ENTITY else features.cutoff
             if named is None:
                 message = f"dataset {self.name} does not declare which column is the {by}"
                 raise InvalidInputError(message, "name it with column=.")
             column = named
-        gap_us = (self._longest_horizon() if gap is None else gap_of(gap)) if by == TIME else 0
+        gap_us = 0
+        if by == TIME:
+            gap_us = self._longest_horizon() if gap is None else gap_of(gap)
         return split(
             self.polars(),
             self.manifest_hash,

@@ -110,7 +110,9 @@ class Snapshot:
         Raises:
             InvalidInputError: A column is unknown.
         """
-        wanted = None if types is None else [types] if isinstance(types, str) else list(types)
+        if isinstance(types, str):
+            types = [types]
+        wanted = None if types is None else list(types)
         for event_type in wanted or ():
             if (
                 isinstance(event_type, str)

@@ -29,17 +29,17 @@ def events_of(frame: pl.DataFrame, rules: Events, keys: int, problems: Problems)
         the other attributes as text, and ``key0`` …, text whose bytes sort as the values do.
     """
     converter = _RowConverter(frame, rules, problems)
+    time = converter.instant("time", rules.time)
+    # The same rule is converted once, so that its problems are reported once.
+    recorded_at = time
+    if rules.recorded is not rules.time:
+        recorded_at = converter.instant("recorded_at", rules.recorded)
     columns = {
         "block": pl.repeat(rules.number, frame.height, dtype=pl.Int32, eager=True),
         "row": frame[ROW],
-        "time": converter.instant("time", rules.time),
-        # The same rule is converted once, so that its problems are reported once.
-        "recorded_at": converter.instant("recorded_at", rules.recorded)
-        if rules.recorded is not rules.time
-        else None,
+        "time": time,
+        "recorded_at": recorded_at,
     }
-    if rules.recorded is rules.time:
-        columns["recorded_at"] = columns["time"] if rules.time is not None else None
     columns |= {
         name: converter.attribute(name)
         for name in ATTRIBUTES
@@ -53,17 +53,13 @@ def events_of(frame: pl.DataFrame, rules: Events, keys: int, problems: Problems)
         f"key{number}": converter.key(rules.order[number]) if number < len(rules.order) else None
         for number in range(keys)
     }
-    instant = {"time", "recorded_at"}
-    series = [
-        (
-            pl.repeat(
-                None, frame.height, dtype=pl.Int64 if name in instant else pl.String, eager=True
-            )
-            if column is None
-            else column
-        ).alias(name)
-        for name, column in columns.items()
-    ]
+    series = []
+    for name, column in columns.items():
+        if column is not None:
+            series.append(column.alias(name))
+            continue
+        kind = pl.Int64 if name in {"time", "recorded_at"} else pl.String
+        series.append(pl.repeat(None, frame.height, dtype=kind, eager=True).alias(name))
     return pl.DataFrame(series).filter(~converter.bad)
 
 

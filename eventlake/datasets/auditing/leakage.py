@@ -304,12 +304,7 @@ def _shown_key(name: str) -> str:
 
 def _compared(stored: pl.DataFrame, rebuilt: pl.DataFrame, key: tuple[str, ...]) -> pl.DataFrame:
     """The values that differ; all values of a row that only one side has."""
-    one, other = (
-        frame.rename(
-            {name: f"{number} {name}" for name in frame.columns if name not in key}
-        ).with_columns(pl.lit(number).alias(f"{number}"))
-        for number, frame in enumerate((stored, rebuilt))
-    )
+    one, other = _as_side(stored, key, 0), _as_side(rebuilt, key, 1)
     both = one.join(
         other,
         on=list(key),
@@ -323,16 +318,22 @@ def _compared(stored: pl.DataFrame, rebuilt: pl.DataFrame, key: tuple[str, ...])
     for name in (column for column in rebuilt.columns if column not in key):
         differs = both.filter(both[f"0 {name}"].ne_missing(both[f"1 {name}"]) | alone)
         sides = [
-            pl.Series(
-                side,
-                [
-                    shown(value) if there is not None else "no row"
-                    for value, there in differs.select(f"{number} {name}", f"{number}").iter_rows()
-                ],
-                dtype=pl.String,
-            )
+            pl.Series(side, _shown_values(differs, name, number), dtype=pl.String)
             for number, side in enumerate(_LEAK_COLUMNS[1:])
         ]
         shown_key = [pl.col(one).alias(_shown_key(one)) for one in key]
         found.append(differs.select(*shown_key, pl.lit(name).alias(_LEAK_COLUMNS[0]), *sides))
     return pl.concat(found)
+
+
+def _as_side(frame: pl.DataFrame, key: tuple[str, ...], number: int) -> pl.DataFrame:
+    """The rows of one side of a join: columns begin with its number, which is a column too."""
+    # After the join, that column is null in rows that only the other side has.
+    names = {name: f"{number} {name}" for name in frame.columns if name not in key}
+    return frame.rename(names).with_columns(pl.lit(number).alias(f"{number}"))
+
+
+def _shown_values(differs: pl.DataFrame, name: str, number: int) -> list[str]:
+    """A column of one side as text; ``no row`` for rows that it does not have."""
+    rows = differs.select(f"{number} {name}", f"{number}").iter_rows()
+    return ["no row" if side is None else shown(value) for value, side in rows]

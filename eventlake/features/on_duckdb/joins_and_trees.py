@@ -56,7 +56,8 @@ def joined(plan: Plan, parts: Sequence[Part], ctes: list[str], *, can_expire: bo
     furthest = Bound(max((start.longest for start in starts), default=0))
     # Starts and ends of windows are computed once per row, not once per pair.
     bounds = dict.fromkeys([nearest, *(part.window.end for part in parts), *starts])
-    bounds |= dict.fromkeys([furthest] * bool(starts))
+    if starts:
+        bounds.setdefault(furthest)
     instants = [f"{bound.instant_in_sql('c')} AS {_instant(bound)}" for bound in bounds]
     rows = f"SELECT *, {', '.join(instants)} FROM rows"
     seen = [

@@ -241,18 +241,18 @@ def _bounds(
     groups = " GROUP BY entity" if by_entity else ""
     rows = connection.execute(f"SELECT count(*), {found} FROM {events}{groups}").fetchall()
     scales = [kinds[one].scale for one in columns]
-    # The default context of 28 digits would round the values, whose sums may have 38.
+    bounds = []
+    for count, *values in rows:
+        largest = [_largest(ends, scale) for ends, scale in zip(values, scales, strict=True)]
+        bounds.append([count, *largest])
+    return bounds
+
+
+def _largest(ends: Sequence[Decimal | int | None], scale: int) -> int:
+    """The larger magnitude of two values, in units of the last digit; null counts as 0."""
+    # The default context of 28 digits would round the values, which may have 38.
     with localcontext(prec=80):
-        return [
-            [
-                count,
-                *(
-                    max(abs(int(Decimal(end or 0).scaleb(scale))) for end in both)
-                    for both, scale in zip(values, scales, strict=True)
-                ),
-            ]
-            for count, *values in rows
-        ]
+        return max(abs(int(Decimal(end or 0).scaleb(scale))) for end in ends)
 
 
 def _edge_filter(edge: Edge) -> str:

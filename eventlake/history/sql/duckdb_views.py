@@ -215,9 +215,8 @@ def _files_query(history: PinnedHistory, locations: list[str]) -> str:
     recorded_at = _recorded_at(runs, "recorded_at" in somewhere)
     expressions = {"sequence": sequence, "recorded_at": recorded_at}
     for name in TYPES:
-        expressions[name] = (
-            name if name in somewhere else f"NULL::{'TIMESTAMPTZ' if name == 'time' else 'VARCHAR'}"
-        )
+        missing = "NULL::TIMESTAMPTZ" if name == "time" else "NULL::VARCHAR"
+        expressions[name] = name if name in somewhere else missing
     if history.undated:
         expressions["time"] = f"coalesce({expressions['time']}, {recorded_at})"
     columns = ", ".join(f"{expressions[name]} AS {name}" for name in EVENT_COLUMNS)

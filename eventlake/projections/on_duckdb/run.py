@@ -175,13 +175,9 @@ def _shuffle(connection: duckdb.DuckDBPyConnection, *, few: bool) -> None:
     for schema, view, temporary in connection.execute(views).fetchall():
         name = identifier(view) if temporary else f"{identifier(schema)}.{identifier(view)}"
         columns = [column for column, *_ in connection.execute(f"DESCRIBE {name}").fetchall()]
-        order = identifier(
-            "spine_row"
-            if "spine_row" in columns
-            else "sequence"
-            if "sequence" in columns
-            else columns[0]
-        )
+        # Lifetimes have neither.
+        numbered = [column for column in ("spine_row", "sequence") if column in columns]
+        order = identifier(numbered[0] if numbered else columns[0])
         kept, plain = (
             identifier(f"{OURS}shuffled {schema} {view}"),
             identifier(f"{OURS}plain {schema} {view}"),

@@ -275,15 +275,12 @@ class _Reader:
 
     @staticmethod
     def _of_literal(node: Any, kind: Type) -> Expression:
-        value, series = node.value, isinstance(node.value, pl._plr.PySeries)
-        plain = (
-            tuple(pl.Series._from_pyseries(value))
-            if series
-            else tuple(value)
-            if isinstance(value, list)
-            else value
-        )
-        return Expression("literal", "series" if series else "", kind, options=(plain,))
+        value = node.value
+        if isinstance(value, pl._plr.PySeries):
+            values = tuple(pl.Series._from_pyseries(value))
+            return Expression("literal", "series", kind, options=(values,))
+        plain = tuple(value) if isinstance(value, list) else value
+        return Expression("literal", "", kind, options=(plain,))
 
     def _of_binary_expr(self, node: Any, kind: Type) -> Expression:
         operator = str(node.op).rpartition(".")[2]
@@ -349,13 +346,10 @@ def _snake(name: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    return (
-        tuple(value)
-        if isinstance(value, list)
-        else value
-        if isinstance(value, int | str | bool | type(None))
-        else repr(value)
-    )
+    """A value that can be compared and hashed."""
+    if isinstance(value, list):
+        return tuple(value)
+    return value if isinstance(value, int | str | bool | type(None)) else repr(value)
 
 
 def _facts(what: Any) -> tuple[str, ...]:
