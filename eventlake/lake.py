@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,7 +21,6 @@ from eventlake.core.hashing.proofs import ConsistencyProof, InclusionProof
 from eventlake.core.instants import format_instant
 from eventlake.datasets import verbs as dataset_verbs
 from eventlake.datasets.auditing.predictions import PredictionExplanation
-from eventlake.datasets.building.buckets import Executor, InProcessExecutor
 from eventlake.datasets.building.build_once import LEASE_TIMING, LeaseTiming
 from eventlake.datasets.comparing.diff_report import DatasetDiff
 from eventlake.datasets.dataset import Dataset
@@ -30,7 +30,7 @@ from eventlake.datasets.inspecting.explanation import Explanation
 from eventlake.datasets.reproduction import Reproduction
 from eventlake.datasets.verifying.verify import verify_lake
 from eventlake.errors import InvalidEventsError, InvalidInputError
-from eventlake.executors.local import Processes
+from eventlake.executors.choose import executor_for
 from eventlake.features.feature_set import FeatureSet
 from eventlake.history.follow import follow
 from eventlake.history.infer import infer_schema
@@ -62,7 +62,7 @@ from eventlake.projections.projection import Projection
 from eventlake.schemas.coerce_schema import schema_of
 from eventlake.schemas.infer import Proposal
 from eventlake.schemas.version import Version
-from eventlake.storage import Storage, can_be_reopened, from_uri
+from eventlake.storage import Storage, from_uri
 from eventlake.tables import payloads
 from eventlake.trust import trust_of
 from eventlake.verbs import verb, verbs
@@ -151,16 +151,6 @@ class Lake:
         return LakeHandle(
             self._storage, self.snapshot, self.append, self.register, self.schemas, self._lease
         )
-
-    def _executor(self, workers: int) -> Executor:
-        if workers > 1 and not can_be_reopened(self._storage):
-            kind = type(self._storage).__name__
-            message = (
-                f"workers={workers} opens the lake by its URI in other processes; "
-                f"that of a {kind} is only a name: {self.uri}"
-            )
-            raise InvalidInputError(message, "build with workers=1.", workers=workers, storage=kind)
-        return Processes(workers) if workers > 1 else InProcessExecutor()
 
     def __enter__(self) -> Self:
         """Return the lake itself; it holds no connection."""
@@ -634,7 +624,7 @@ class Lake:
             workers=workers,
             buckets=buckets,
             incremental=incremental,
-            executor_of=self._executor,
+            executor_of=partial(executor_for, self._storage),
         )
 
     def reproduce(self, hash_prefix: str, *, trust: bool = False) -> Reproduction:

@@ -1,6 +1,7 @@
 """A handle on a published dataset."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -42,12 +43,30 @@ from eventlake.verbs import verbs
 
 Pin = Callable[[Checkpoint], PinnedHistory]
 """Opens the history of a checkpoint of the lake."""
-COMPUTED = "computed by this build"
-EQUAL = ", and equal to {}"
-FOUND = (
-    "found as an earlier build stored them; "
-    "nothing was computed (--force computes them again and compares)"
-)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the rows of a handle come from.
+
+    Attributes:
+        computed: Whether this build computed them; otherwise an earlier one stored them.
+        equal_to: What they were compared with; empty if with nothing.
+    """
+
+    computed: bool
+    equal_to: str = ""
+
+    def __str__(self) -> str:
+        """As a card shows it."""
+        if self.computed:
+            return "computed by this build" + f", and equal to {self.equal_to}" * bool(
+                self.equal_to
+            )
+        return (
+            "found as an earlier build stored them; "
+            "nothing was computed (--force computes them again and compares)"
+        )
 
 
 @verbs
@@ -58,7 +77,7 @@ class Dataset:
     """
 
     def __init__(
-        self, archive: Archive, pin: Pin, rows: pa.Table | None = None, origin: str | None = None
+        self, archive: Archive, pin: Pin, rows: pa.Table | None = None, origin: Origin | None = None
     ) -> None:
         self._archive = archive
         self._pin = pin
@@ -68,7 +87,7 @@ class Dataset:
     @property
     def computed(self) -> bool:
         """Whether the build that returned this handle computed the rows rather than reused them."""
-        return self._origin is not None and self._origin.startswith(COMPUTED)
+        return self._origin is not None and self._origin.computed
 
     @property
     def manifest(self) -> DatasetManifest:
@@ -343,7 +362,7 @@ class Dataset:
             ("manifest_hash", self.manifest_hash),
             ("path", self.path),
         )
-        facts += (("rows", self._origin),) if self._origin else ()
+        facts += (("rows", str(self._origin)),) if self._origin else ()
         provenance = self.provenance
         events, missed = provenance.get("hindsight_events"), provenance.get("hindsight_left_out", 0)
         if events is not None:

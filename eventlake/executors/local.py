@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
 
-from eventlake.datasets.building.buckets import InProcessExecutor, Task
+from eventlake.datasets.building.buckets import Task
 from eventlake.datasets.building.isolated import start_python
 from eventlake.errors import (
     CorruptionError,
@@ -51,12 +51,11 @@ class Processes:
         self._slow_seconds = slow_seconds
 
     def run(self, storage: Storage, tasks: Sequence[Task]) -> Iterator[int]:
-        """See ``Executor.run``. A lake in memory runs in this process: no other can open it."""
-        if storage.uri.startswith("memory://") or not tasks:
-            yield from InProcessExecutor().run(storage, tasks)
-            return
-        with temporary_folder() as folder:
-            yield from self._run_in(folder, tasks)
+        """See ``Executor.run``."""
+        del storage  # each worker opens the lake by the URI in its task
+        if tasks:
+            with temporary_folder() as folder:
+                yield from self._run_in(folder, tasks)
 
     def _run_in(self, folder: Path, tasks: Sequence[Task]) -> Iterator[int]:
         pool = _Pool(tasks, folder, self._slow_seconds)

@@ -28,7 +28,7 @@ from eventlake.storage.port import (
     size_of,
     state_of,
 )
-from eventlake.storage.uri import can_be_reopened, from_uri, is_uri
+from eventlake.storage.uri import can_be_reopened, from_uri, is_in_memory, is_uri
 
 __all__ = [
     "RESTORE_HINT",
@@ -48,6 +48,7 @@ __all__ = [
     "can_be_reopened",
     "check_hash",
     "from_uri",
+    "is_in_memory",
     "is_named_by",
     "is_uri",
     "lake_nearby",

@@ -63,7 +63,6 @@ _PIPES = {
     "xz": "xz -dc",
     **{encoding: f"iconv -f {encoding.upper()} -t UTF-8" for encoding in ENCODINGS},
 }
-_APPEND = " {file} | eventlake append LAKE -."
 _UNPACK = "unpack it with shutil.unpack_archive({p}, 'unpacked'), and give its files one by one."
 _UNZIP = (
     "unpack it with shutil.unpack_archive({p}, 'unpacked', 'zip'), and give its files one by one."

@@ -95,7 +95,11 @@ def _file(given: Address | None) -> LocalStorage:
 def can_be_reopened(storage: Storage) -> bool:
     """Whether another process can open the same storage by its URI.
 
-    Lakes in memory count: workers are handed their bytes. A subclass may behave differently, and
-    the URI of a caller's own class is only a name.
+    A subclass may behave differently, and the URI of a caller's own class is only a name.
     """
-    return type(storage) in {LocalStorage, ObjectStorage, MemoryStorage}
+    return type(storage) in {LocalStorage, ObjectStorage}
+
+
+def is_in_memory(storage: Storage) -> bool:
+    """Whether a storage ends with this process, so that no other can open it."""
+    return type(storage) is MemoryStorage

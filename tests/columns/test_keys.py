@@ -48,6 +48,11 @@ COMMIT = st.tuples(
 HISTORIES = st.lists(COMMIT, min_size=1, max_size=7)
 
 
+def cells_of(found):
+    """The cell of each key: its last 16 bits."""
+    return (found & np.uint64(CELLS - 1)).astype(np.int64)
+
+
 def frame(events):
     rows = [
         {"source": source, "id": name, "subject": subject} for (source, name), subject in events
@@ -118,7 +123,7 @@ class Model:
 def cells(run, pair):
     """The versions that a run suspects of a ``(source, id)``."""
     key = event_keys(frame([(pair, None)]))
-    return [run.versions_of(int(cell)) for cell in keys.cells_of(found_ids(run.ids, key))]
+    return [run.versions_of(int(cell)) for cell in cells_of(found_ids(run.ids, key))]
 
 
 def merged_somehow(data, runs, stops):
@@ -190,7 +195,7 @@ def test_a_run_merged_into_a_coarser_one_keeps_the_order_of_its_keys():
     coarse = merged([of_commit(0, ids, ids[:0]), fine], 1 << 20)
     assert coarse.shift == 4
     assert np.array_equal(coarse.ids, np.sort(coarse.ids))
-    assert set(np.unique(keys.cells_of(coarse.ids)).tolist()) == {0, 70_000 >> 4}
+    assert set(np.unique(cells_of(coarse.ids)).tolist()) == {0, 70_000 >> 4}
 
 
 @given(st.lists(st.tuples(LETTERS | st.none(), st.integers(0, 50)), min_size=1, max_size=30))
@@ -395,7 +400,7 @@ def lookups(run, parts=6):
 
 def told(stored_keys, wanted, heads):
     run, found = stored_keys.ids(wanted)
-    versions = [run.versions_of(int(cell)) for cell in keys.cells_of(found)]
+    versions = [run.versions_of(int(cell)) for cell in cells_of(found)]
     return found.tolist(), versions, [stored_keys.newest(key) for key in heads]
 
 

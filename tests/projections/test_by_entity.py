@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from functools import partial
 
 import pandera.polars as pa_schema
 import polars as pl
@@ -410,7 +409,10 @@ def test_a_bucket_of_which_workers_die_again_and_again_ends_the_build(lake, monk
 
 
 def test_a_slow_worker_is_outrun(lake, monkeypatch):
-    monkeypatch.setattr(lake, "_executor", partial(workers.Processes, slow_seconds=0.2))
+    def impatient(_, count):
+        return workers.Processes(count, slow_seconds=0.2)
+
+    monkeypatch.setattr("eventlake.lake.executor_for", impatient)
     asked, hanging = [], threading.Event()
     real = workers._Worker.ask
 

@@ -160,11 +160,6 @@ def parent_of(subjects: pl.Series) -> pl.Series:
     )
 
 
-def cells_of(keys: Keys) -> npt.NDArray[np.int64]:
-    """The cell of each key."""
-    return (keys & _CELL).astype(np.int64)
-
-
 def in_cell(keys: Keys, cell: int) -> Keys:
     """Move keys of cell 0 to another cell."""
     return keys | np.uint64(cell)

@@ -231,7 +231,7 @@ def _is_sealed(data: bytes, document: Document) -> bool:
     return bool(sha256_hex(rest) == getattr(document, CHECKSUM))
 
 
-def canonical(data: bytes, where: str, model: type[D], noun: str, *, bounds: Bounds = LARGE) -> D:
+def canonical(data: bytes, where: str, model: type[D], noun: str) -> D:
     """Decode a document in canonical JSON without a checksum, whose hash is recorded elsewhere.
 
     Raises:
@@ -239,12 +239,12 @@ def canonical(data: bytes, where: str, model: type[D], noun: str, *, bounds: Bou
             file and member.
         UnsupportedFormatError: A newer eventlake wrote it.
     """
-    document, problem = _read(data, model, bounds)
+    document, problem = _read(data, model, LARGE)
     if document is not None and (
         _ENCODER.encode(document) == data or canonical_json(_parsed(data)) == data
     ):
         return document
-    problem = check_bounds(data, bounds) or problem
+    problem = check_bounds(data, LARGE) or problem
     if problem.startswith("expected") and isinstance(found := _parsed(data), dict):
         check_format(found, where, FORMAT)
     raise damaged(where, noun, problem)

@@ -80,8 +80,7 @@ def _needs_process(history: PinnedHistory, archive: Archive) -> bool:
         or OWN.ledger.knows(query_statement(manifest.manifest_hash))
     ):
         return False
-    reopened = can_be_reopened(storage) and not storage.uri.startswith("memory://")
-    return reopened and has_interpreter() and can_bound_more()
+    return can_be_reopened(storage) and has_interpreter() and can_bound_more()
 
 
 def _run(folder: Path, name: str) -> None:
