@@ -88,11 +88,10 @@ def _growing_alias(items: Any) -> str | None:
         size = 0
         for node in nodes(item):
             path = node.get("column_names") if node.get("class") == "COLUMN_REF" else None
-            size += (
-                sizes.get(str(path[0]).casefold(), 1)
-                if isinstance(path, list) and len(path) == 1
-                else 1
-            )
+            if isinstance(path, list) and len(path) == 1:
+                size += sizes.get(str(path[0]).casefold(), 1)
+            else:
+                size += 1
             if size > MOST_NODES:
                 return str(item.get("alias"))
         if isinstance(item, dict) and item.get("alias"):

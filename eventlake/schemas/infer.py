@@ -213,18 +213,14 @@ def _type(
         return None, "always null"
     if kinds == {"object"}:
         fields = _fields(seen, path, reasons)
-        return (
-            (FieldType("struct", fields=fields), "objects")
-            if fields
-            else (None, "objects without members")
-        )
+        if not fields:
+            return None, "objects without members"
+        return FieldType("struct", fields=fields), "objects"
     if kinds == {"list"} and seen.items is not None:
         item, reason = _type(seen.items, f"{path}[]", reasons)
-        return (
-            (FieldType("list", item=item), f"lists: {reason}")
-            if item
-            else (None, f"lists, whose items have no type: {reason}")
-        )
+        if item is None:
+            return None, f"lists, whose items have no type: {reason}"
+        return FieldType("list", item=item), f"lists: {reason}"
     return _scalar(seen, kinds)
 
 

@@ -221,11 +221,9 @@ def _scale(step: Any) -> int | None:
     exact = exact_number(step)
     # Normalized, so that 0.010 is the same step as 0.01.
     sign, digits, exponent = (exact if exact is not None else Decimal(0)).normalize().as_tuple()
-    return (
-        -exponent
-        if not sign and digits == (1,) and isinstance(exponent, int) and exponent <= 0
-        else None
-    )
+    if sign or digits != (1,) or not isinstance(exponent, int) or exponent > 0:
+        return None
+    return -exponent
 
 
 def to_json_schema(kind: FieldType) -> dict[str, Any]:

@@ -46,12 +46,12 @@ def read(
     """
     broken: list[Broken] = []
     try:
-        value = (
-            None
-            if payload is None
+        value = None
+        if payload is not None:
             # Every number with a point becomes a Decimal, which keeps its digits.
-            else jiter.from_json(payload.encode(), float_mode="decimal", catch_duplicate_keys=True)
-        )
+            value = jiter.from_json(
+                payload.encode(), float_mode="decimal", catch_duplicate_keys=True
+            )
         found = _value({} if value is None else value, schema, "data", broken, stored=stored)
     except (ValueError, DecimalException) as error:
         return {}, [("data", f"expected JSON ({error})", (payload or "")[:_SHOWN])]
@@ -138,11 +138,9 @@ def _moment(value: Any, kind: str, *, stored: bool) -> tuple[str | None, Any]:
             return None, parse_instant(value, stored=stored)
     except ValueError:
         pass
-    return (
-        "expected a date as YYYY-MM-DD"
-        if kind == "date"
-        else "expected an instant as RFC 3339 with a zone, to the microsecond"
-    ), None
+    if kind == "date":
+        return "expected a date as YYYY-MM-DD", None
+    return "expected an instant as RFC 3339 with a zone, to the microsecond", None
 
 
 def _number(value: Any, kind: FieldType) -> tuple[str | None, Any]:  # noqa: PLR0911 - a reason each

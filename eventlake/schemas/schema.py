@@ -137,11 +137,9 @@ class FieldType:
             return (
                 "struct<" + ", ".join(f"{field.name}: {field.type}" for field in self.fields) + ">"
             )
-        return (
-            f"utf8 (one of {', '.join(map(repr, self.values))})"
-            if self.values
-            else self.kind + self._bounds()
-        )
+        if self.values:
+            return f"utf8 (one of {', '.join(map(repr, self.values))})"
+        return self.kind + self._bounds()
 
     def _bounds(self) -> str:
         bounds = [

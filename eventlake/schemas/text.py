@@ -21,11 +21,9 @@ def type_named(name: Any) -> FieldType | None:
     match = _DECIMAL.fullmatch(name) if isinstance(name, str) else None
     if match:
         precision, scale = int(match[1]), int(match[2])
-        return (
-            FieldType("decimal", precision, scale)
-            if 1 <= precision <= MAX_DIGITS and scale <= precision
-            else None
-        )
+        if not 1 <= precision <= MAX_DIGITS or scale > precision:
+            return None
+        return FieldType("decimal", precision, scale)
     return FieldType(name) if name in TYPES else None
 
 

@@ -33,11 +33,9 @@ class Trust:
 
     def __str__(self) -> str:
         """The text on a card."""
-        return f"{self.name}: " + (
-            "what its writers stored is trusted"
-            if self.believes
-            else "what other users stored is checked once"
-        )
+        if self.believes:
+            return f"{self.name}: what its writers stored is trusted"
+        return f"{self.name}: what other users stored is checked once"
 
 
 _LEDGER = Ledger()

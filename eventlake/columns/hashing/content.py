@@ -306,11 +306,9 @@ class _Hasher:
             # ``flatten`` leaves out the items of null lists, which may hold anything.
             self._children[0].update(array.flatten())
         elif pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type):
-            filled = (
-                array.fill_null(b"" if pa.types.is_large_binary(array.type) else "")
-                if array.null_count
-                else array
-            )
+            filled = array
+            if array.null_count:
+                filled = array.fill_null(b"" if pa.types.is_large_binary(array.type) else "")
             offsets, data = _bytes_of(filled)
             self._lengths.update(np.diff(offsets).data)
             self._values.update(data)

@@ -96,11 +96,9 @@ class Batch:
         table = self.table.select(
             [name for name in ATTRIBUTES if self.table.column(name).null_count < self.rows]
         )
-        return (
-            table
-            if self.recorded_at is None
-            else table.append_column("recorded_at", self.recorded_at)
-        )
+        if self.recorded_at is None:
+            return table
+        return table.append_column("recorded_at", self.recorded_at)
 
     @property
     def rows(self) -> int:
@@ -180,11 +178,9 @@ def _convert(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.
     else:
         convert = _text
     converted = convert(name, column, problems)
-    return (
-        converted.combine_chunks()
-        if name in ASSIGNED and isinstance(converted, pa.ChunkedArray)
-        else converted
-    )
+    if name in ASSIGNED and isinstance(converted, pa.ChunkedArray):
+        return converted.combine_chunks()
+    return converted
 
 
 def _is_empty(column: pa.ChunkedArray) -> bool:

@@ -79,11 +79,9 @@ class FewRows:
     def keys(self) -> tuple[Keys, Keys] | None:
         """The keys of the events in row order, and of the subjects; None if an event has no key."""
         sources, ids = self.values.get("source", [None]), self.values.get("id", [None])
-        return (
-            None
-            if None in sources or None in ids
-            else keys_of_few(sources, ids, self.values.get("subject", ()))
-        )
+        if None in sources or None in ids:
+            return None
+        return keys_of_few(sources, ids, self.values.get("subject", ()))
 
     def leaf_hashes(self) -> Hashes:
         """SHA-256(0x00 ‖ event bytes) of every row (docs/reference/format.md, "Event bytes")."""

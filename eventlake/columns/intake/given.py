@@ -55,11 +55,8 @@ def table_of(given: Any, what: str, *, checked: bool = True) -> pa.Table:
         raise InvalidInputError(message, "make a table of it: pl.DataFrame(rows).")
     try:
         table = pa.table(frame) if isinstance(frame, pa.RecordBatch) else frame
-        table = (
-            table
-            if isinstance(table, pa.Table)
-            else pa.RecordBatchReader.from_stream(table).read_all()
-        )
+        if not isinstance(table, pa.Table):
+            table = pa.RecordBatchReader.from_stream(table).read_all()
     except (pa.ArrowException, TypeError, ValueError) as error:
         message = (
             f"expected {what} as a table, "

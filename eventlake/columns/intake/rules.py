@@ -94,11 +94,10 @@ def rule_problems(batch: Batch) -> list[Problem]:
     problems = [] if batch.few and batch.few.surely_keep_text_rules() else _text_problems(batch)
     problems += _doubles(batch)
     problems += _clock_problems(batch)
-    problems += (
-        few_payload_problems(batch.few.values.get("data", ()))
-        if batch.few
-        else payload_problems(batch.frame["data"])
-    )
+    if batch.few:
+        problems += few_payload_problems(batch.few.values.get("data", ()))
+    else:
+        problems += payload_problems(batch.frame["data"])
     return [
         problem if problem.row is None else replace(problem, row=batch.number(problem.row))
         for problem in problems

@@ -326,13 +326,12 @@ def statistics(table: pa.Table) -> Statistics:
         zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True)
     )
     time = table.column("time") if "time" in table.column_names else None
+    recorded = table.column("recorded_at") if "recorded_at" in table.column_names else None
     return Statistics(
         types=tuple(types),
         time=None if time is None or time.null_count == len(time) else _bounds(time),
         undated=table.num_rows if time is None else time.null_count,
-        recorded=_bounds(table.column("recorded_at"))
-        if "recorded_at" in table.column_names
-        else None,
+        recorded=None if recorded is None else _bounds(recorded),
     )
 
 

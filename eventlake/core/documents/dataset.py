@@ -163,6 +163,8 @@ class Recipe:
     def document(self) -> dict[str, Any]:
         """The document as plain JSON values."""
         checkpoint = self.checkpoint
+        declared = self.declared_schema
+        spine = self.spine
         return {
             "check": self.check,
             "checkpoint": {
@@ -171,9 +173,7 @@ class Recipe:
                 "watermark": checkpoint.watermark,
             },
             "clock_hash": self.clock_hash,
-            "declared_schema": [list(pair) for pair in self.declared_schema]
-            if self.declared_schema is not None
-            else None,
+            "declared_schema": None if declared is None else [list(pair) for pair in declared],
             "engine": {"name": self.engine, "version": self.engine_version},
             "entry": self.entry,
             "key": list(self.key),
@@ -184,9 +184,7 @@ class Recipe:
             "schemas": self.schemas,
             "settings": self.settings,
             "sources": self.sources,
-            "spine": {"content_hash": self.spine.content_hash, "rows": self.spine.rows}
-            if self.spine
-            else None,
+            "spine": {"content_hash": spine.content_hash, "rows": spine.rows} if spine else None,
         }
 
     @property

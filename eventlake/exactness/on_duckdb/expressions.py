@@ -137,11 +137,9 @@ def text_of(node: Node) -> str | None:
         else node
     )
     value = inner.get("value") if inner.get("expression_class") == "BOUND_CONSTANT" else None
-    return (
-        value["value"]
-        if isinstance(value, Mapping) and isinstance(value.get("value"), str)
-        else None
-    )
+    if isinstance(value, Mapping) and isinstance(value.get("value"), str):
+        return str(value["value"])
+    return None
 
 
 def accepted_texts(condition: Node) -> tuple[int, frozenset[str]] | None:

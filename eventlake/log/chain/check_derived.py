@@ -207,11 +207,9 @@ def _before_tail(chain: "Chain") -> Entry | None:
 
 def _last_hash(chain: "Chain", tiers: Sequence[Tier], count: int, last: Entry) -> str:
     """The hash of the last commit in the first ``count`` tiers."""
-    return (
-        last.commit_hash
-        if count == len(tiers)
-        else chain.read_entry(tiers[count - 1].stop - 1).commit_hash
-    )
+    if count == len(tiers):
+        return last.commit_hash
+    return chain.read_entry(tiers[count - 1].stop - 1).commit_hash
 
 
 def _known_tiers(

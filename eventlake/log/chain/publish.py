@@ -90,11 +90,10 @@ def _check_place(storage: Storage, commit: Commit) -> None:
             "nothing was published."
         )
         raise NotFoundError(message, hint, uri=storage.uri) from None
-    same = (
-        commit_hash(data) == commit.prev
-        if commit.version
-        else read_lake(data, before).origin == commit.origin
-    )
+    if commit.version:
+        same = commit_hash(data) == commit.prev
+    else:
+        same = read_lake(data, before).origin == commit.origin
     if not same:
         message = (
             f"the lake in {storage.uri} is another one now: "

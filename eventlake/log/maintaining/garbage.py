@@ -256,11 +256,9 @@ def _unneeded(
         ) and item.path not in needed:
             version = dropped.get(item.path)
             # A commit that is missing from the listing was made after it, so nothing is old yet.
-            since = (
-                item.modified
-                if version is None
-                else max(item.modified, modified.get(layout.commit_path(version), now))
-            )
+            since = item.modified
+            if version is not None:
+                since = max(since, modified.get(layout.commit_path(version), now))
             reason = "no commit names it" if version is None else f"replaced by commit {version}"
             compacted = version is not None and layout.segment_sha256(item.path) is not None
             yield compacted, Unneeded(item.path, item.size_bytes, since, reason)
