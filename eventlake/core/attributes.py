@@ -27,6 +27,9 @@ ATTRIBUTES: Final = (
 
 REQUIRED: Final = ("id", "source", "type")
 
+WITH_OWN_RULES: Final = frozenset({"time", "data", "extensions"})
+"""Attributes that are not short text; the rules of short text do not hold for them."""
+
 ASSIGNED: Final = ("sequence", "recorded_at")
 """The attributes that the lake assigns; never part of the event bytes."""
 

@@ -3,6 +3,12 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+DATASET_NAME = "[a-z][a-z0-9_]{0,99}"
+"""The pattern of names of projections and feature sets, which are those of their datasets."""
+FEATURE_NAME = "[A-Za-z_][A-Za-z0-9_]{0,199}"
+"""The pattern of names of features."""
+HASH_PREFIX = "[0-9a-f]{6,64}"
+"""The pattern of a hash in hex, or of enough of its first digits."""
 OURS = "eventlake "
 """Prefix of internal tables and columns that exist beside a user's."""
 

@@ -46,8 +46,8 @@ Pin = Callable[[Checkpoint], PinnedHistory]
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """Where the rows of a handle come from.
+class Outcome:
+    """What a build did to return a handle.
 
     Attributes:
         computed: Whether this build computed them; otherwise an earlier one stored them.
@@ -77,17 +77,21 @@ class Dataset:
     """
 
     def __init__(
-        self, archive: Archive, pin: Pin, rows: pa.Table | None = None, origin: Origin | None = None
+        self,
+        archive: Archive,
+        pin: Pin,
+        rows: pa.Table | None = None,
+        outcome: Outcome | None = None,
     ) -> None:
         self._archive = archive
         self._pin = pin
         self._table = rows
-        self._origin = origin
+        self._outcome = outcome
 
     @property
     def computed(self) -> bool:
         """Whether the build that returned this handle computed the rows rather than reused them."""
-        return self._origin is not None and self._origin.computed
+        return self._outcome is not None and self._outcome.computed
 
     @property
     def manifest(self) -> DatasetManifest:
@@ -362,7 +366,7 @@ class Dataset:
             ("manifest_hash", self.manifest_hash),
             ("path", self.path),
         )
-        facts += (("rows", str(self._origin)),) if self._origin else ()
+        facts += (("rows", str(self._outcome)),) if self._outcome else ()
         provenance = self.provenance
         events, missed = provenance.get("hindsight_events"), provenance.get("hindsight_left_out", 0)
         if events is not None:

@@ -24,7 +24,7 @@ from eventlake.datasets.building.build import MOST_BUCKETS, PERTURB, Built, Requ
 from eventlake.datasets.building.reproduce import environment_command, reproduce
 from eventlake.datasets.comparing.diff import diff
 from eventlake.datasets.comparing.diff_report import DatasetDiff
-from eventlake.datasets.dataset import Dataset, Origin
+from eventlake.datasets.dataset import Dataset, Outcome
 from eventlake.datasets.definitions.dataset_toml import Definition
 from eventlake.datasets.definitions.lock import check_buildable, pinned_by
 from eventlake.datasets.handle import LakeHandle
@@ -103,9 +103,9 @@ def build_dataset(
 
 def _dataset_of(lake: LakeHandle, built: Built) -> Dataset:
     if built.rows is None:
-        return Dataset(built.archive, lake.pin, origin=Origin(computed=False))
-    origin = Origin(computed=True, equal_to=built.equal_to or "")
-    return Dataset(built.archive, lake.pin, built.rows, origin)
+        return Dataset(built.archive, lake.pin, outcome=Outcome(computed=False))
+    outcome = Outcome(computed=True, equal_to=built.equal_to or "")
+    return Dataset(built.archive, lake.pin, built.rows, outcome)
 
 
 def reproduce_dataset(lake: LakeHandle, hash_prefix: str, *, trust: bool = False) -> Reproduction:
@@ -116,7 +116,7 @@ def reproduce_dataset(lake: LakeHandle, hash_prefix: str, *, trust: bool = False
     )
     return Reproduction(
         Dataset(
-            archive, lake.pin, found.rows, None if found.rows is None else Origin(computed=True)
+            archive, lake.pin, found.rows, None if found.rows is None else Outcome(computed=True)
         ),
         found.rows is not None,
         found.content_hash,

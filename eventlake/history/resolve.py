@@ -13,6 +13,7 @@ from eventlake.core.documents.dataset import DatasetManifest
 from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.core.instants import format_instant, instant_of, parse_instant
+from eventlake.core.names import HASH_PREFIX
 from eventlake.errors import ConflictError, CorruptionError, InvalidInputError, NotFoundError
 from eventlake.history.pin import pin
 from eventlake.history.pinned import PinnedHistory
@@ -21,7 +22,6 @@ from eventlake.log.chain.checked_read import check_claims
 from eventlake.log.maintaining.check_compaction import check_compacted
 
 At = int | str | datetime | Checkpoint | None
-_HEX = re.compile(r"[0-9a-f]{6,64}")
 _WATERMARK = re.compile(r"0|[1-9][0-9]{0,11}")
 _FORMS = (
     "a watermark, an instant with a zone, a checkpoint, "
@@ -66,7 +66,7 @@ def _at_text(chain: Chain, text: str) -> PinnedHistory:
         return at_checkpoint(chain, Checkpoint.parse(text))
     # Digits alone may be a watermark or the beginning of a hash.
     if _WATERMARK.fullmatch(text):
-        hashed = _named_by_hash(chain, text) if _HEX.fullmatch(text) else []
+        hashed = _named_by_hash(chain, text) if re.fullmatch(HASH_PREFIX, text) else []
         if not hashed:
             return _at_watermark(chain, int(text))
         # Both readings are possible, and a guess could silently pin another history.
@@ -75,7 +75,7 @@ def _at_text(chain: Chain, text: str) -> PinnedHistory:
             raise InvalidInputError(
                 message, "give more digits of the hash, or the watermark as an int.", at=text
             )
-    if _HEX.fullmatch(text):
+    if re.fullmatch(HASH_PREFIX, text):
         return _at_hash(chain, text)
     try:
         instant = parse_instant(text)

@@ -9,13 +9,12 @@ from typing import Any
 import polars as pl
 
 from eventlake.core.documents.dataset import LEVELS, Parameter
-from eventlake.core.names import is_text
+from eventlake.core.names import DATASET_NAME, is_text
 from eventlake.errors import InvalidProjectionError
 from eventlake.features.feature_set import FeatureSet
 from eventlake.projections.source import capture
 from eventlake.verbs import declaration, verbs
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
 # Recipes are canonical JSON, which has no floats.
 _EXACT_PARAMETERS = (str, int, bool, type(None))
@@ -61,7 +60,7 @@ class Projection:
     runs_on: str = "duckdb"
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
+        if not re.fullmatch(DATASET_NAME, self.name):
             message = (
                 "expected a name of lower-case letters, digits and underscores, "
                 f"found {self.name!r}"

@@ -13,11 +13,11 @@ from eventlake.core.card import Card, counted
 from eventlake.core.instants import parse_instant
 from eventlake.errors import CorruptionError
 from eventlake.schemas.json_schema import DEFAULT_PRECISION, to_json_schema
+from eventlake.schemas.parse_row import DATE
 from eventlake.schemas.schema import MAX_DIGITS, Field, FieldType, Schema
 
 # Text without a point stays text, because it may be an id; so does one with leading zeros.
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)\.([0-9]+)")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MOST_VALUES = 12
 """Text with no more values than this may be an enum."""
 _INT64 = 2**63
@@ -106,7 +106,7 @@ def _spelling(text: str) -> str | None:
     if _DECIMAL.fullmatch(text):
         return "decimal"
     try:
-        if _DATE.fullmatch(text):
+        if DATE.fullmatch(text):
             date.fromisoformat(text)
             return "date"
         parse_instant(text)

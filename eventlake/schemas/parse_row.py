@@ -20,7 +20,7 @@ Broken = tuple[str, str, Any]
 """The path of a value, what was expected, and what was found."""
 
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SHOWN = 200
 _FAR = 1_000
 """No decimal of 38 digits has its first digit this far from the point."""
@@ -132,7 +132,7 @@ def scalar(value: Any, kind: FieldType, *, stored: bool = False) -> tuple[str | 
 def _moment(value: Any, kind: str, *, stored: bool) -> tuple[str | None, Any]:
     try:
         if kind == "date":
-            if isinstance(value, str) and _DATE.fullmatch(value):
+            if isinstance(value, str) and DATE.fullmatch(value):
                 return None, date.fromisoformat(value)
         elif isinstance(value, str):
             return None, parse_instant(value, stored=stored)

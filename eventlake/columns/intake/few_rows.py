@@ -17,7 +17,13 @@ import pyarrow as pa
 from eventlake.columns.hashing.leaves import Hashes
 from eventlake.columns.keys.keys import Keys, keys_of_few
 from eventlake.columns.parquet.segments import Statistics
-from eventlake.core.attributes import ATTRIBUTES, MAX_ATTRIBUTE_BYTES, REQUIRED, RESERVED_TYPES
+from eventlake.core.attributes import (
+    ATTRIBUTES,
+    MAX_ATTRIBUTE_BYTES,
+    REQUIRED,
+    RESERVED_TYPES,
+    WITH_OWN_RULES,
+)
 from eventlake.core.hashing.merkle import HASH_BYTES
 
 FEW_ROWS = 512
@@ -25,7 +31,6 @@ _UTF8_BYTES = 4
 """Maximum bytes of a character."""
 _PLAIN_CONTENT = frozenset({"application/json", None})
 _WITH_OWN_RULES = frozenset({"corrects", "correction", "traceparent"})
-_FREE_TEXT = frozenset({"time", "data", "extensions"})
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,9 @@ class FewRows:
             values.get("datacontenttype", ())
         ):
             return False
-        return all(_is_plain(column) for name, column in values.items() if name not in _FREE_TEXT)
+        return all(
+            _is_plain(column) for name, column in values.items() if name not in WITH_OWN_RULES
+        )
 
     def keys(self) -> tuple[Keys, Keys] | None:
         """The keys of the events in row order, and of the subjects; None if an event has no key."""

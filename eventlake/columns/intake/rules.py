@@ -19,6 +19,7 @@ from eventlake.core.attributes import (
     MAX_ATTRIBUTE_BYTES,
     REQUIRED,
     RESERVED_TYPES,
+    WITH_OWN_RULES,
 )
 from eventlake.core.hashing.canonical import canonical_json
 
@@ -26,7 +27,6 @@ _CONTROL = r"[\x00-\x1f\x7f-\x{9f}]"
 _SPACE, _DELETE, _C1_LEAD = 0x20, b"\x7f", b"\xc2"
 _JSON_CONTENT = r"^(?i)(application|text)/([a-z0-9.!#$&^_-]+\+)?json(\s*;.*)?$"
 _TRACEPARENT = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
-_FREE_TEXT = frozenset({"time", "data", "extensions"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Rule:
 
 def _text_rules() -> Iterator[Rule]:
     for name in ATTRIBUTES:
-        if name not in _FREE_TEXT:
+        if name not in WITH_OWN_RULES:
             column = pl.col(name)
             yield Rule(name, column == "", "expected at least one character", shown=False)
             yield Rule(name, column.str.contains(_CONTROL), "expected no control characters")

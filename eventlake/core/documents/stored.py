@@ -18,6 +18,7 @@ from eventlake.core.attributes import MAX_ATTRIBUTE_BYTES, MAX_SEQUENCE
 from eventlake.core.documents.formats import check_format
 from eventlake.core.hashing.canonical import CHECKSUM, canonical_json, sha256_hex, unseal
 from eventlake.core.instants import MAX_US, MIN_US
+from eventlake.core.names import DATASET_NAME
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError
 
 FORMAT = 1
@@ -48,9 +49,7 @@ Origin = Annotated[
         "1 to 200 characters without blanks, control characters or '+'",
     ),
 ]
-Name = Annotated[
-    str, spelled(r"[a-z][a-z0-9_]{0,99}", "a name of lower-case letters, digits and underscores")
-]
+Name = Annotated[str, spelled(DATASET_NAME, "a name of lower-case letters, digits and underscores")]
 Text = Annotated[
     str,
     spelled(

@@ -6,6 +6,7 @@ from contextlib import suppress
 from difflib import get_close_matches
 
 from eventlake.core import layout
+from eventlake.core.names import HASH_PREFIX
 from eventlake.datasets.store.archive import Archive, open_archive
 from eventlake.datasets.store.removal import check_not_removed
 from eventlake.datasets.store.tags import HEX, tagged
@@ -13,7 +14,6 @@ from eventlake.errors import EventlakeError, InvalidInputError, NotFoundError
 from eventlake.storage import ObjectMissingError, Storage
 
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_PREFIX = re.compile(r"[0-9a-f]{6,64}")
 
 
 def folders(storage: Storage, name: str | None = None) -> Iterator[str]:
@@ -56,7 +56,7 @@ def find(storage: Storage, reference: str) -> Archive:
                 message, "'eventlake datasets LAKE' lists datasets and tags.", tag=reference
             )
         return find(storage, manifest_hash)
-    if not isinstance(reference, str) or not _PREFIX.fullmatch(reference):
+    if not isinstance(reference, str) or not re.fullmatch(HASH_PREFIX, reference):
         message = (
             "expected a tag, or 6 to 64 hex digits of a dataset's manifest, recipe or content "
             f"hash, found {reference!r}"
@@ -87,7 +87,7 @@ def find(storage: Storage, reference: str) -> Archive:
 
 
 def _hint(reference: object) -> str:
-    if isinstance(reference, str) and _PREFIX.fullmatch(plain := reference.strip().lower()):
+    if isinstance(reference, str) and re.fullmatch(HASH_PREFIX, plain := reference.strip().lower()):
         return f"write {plain!r}."
     if hasattr(reference, "manifest_hash"):
         return "write dataset.manifest_hash."

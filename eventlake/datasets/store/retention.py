@@ -13,6 +13,7 @@ from functools import partial
 from eventlake.core import counts, layout
 from eventlake.core.documents.provenance import PART
 from eventlake.core.hashing.canonical import seal
+from eventlake.core.instants import MICROSECOND
 from eventlake.datasets.store.archive import Archive
 from eventlake.datasets.store.find import folders, opened
 from eventlake.datasets.store.removal import Holders, files_of, remove
@@ -23,7 +24,6 @@ from eventlake.log.maintaining.reserve import keep_reserve, with_room
 from eventlake.progress import task
 from eventlake.storage import ObjectExistsError, Storage
 
-_MICROSECOND = timedelta(microseconds=1)
 _WHOLE = "of a dataset without a tag or a lock"
 
 
@@ -63,7 +63,7 @@ def prune(
         for one in _old(storage, keep_last, held)
     ]
     found = [
-        (one, [file for file in files if file.since < now - older_than // _MICROSECOND])
+        (one, [file for file in files if file.since < now - older_than // MICROSECOND])
         for one, files in found
     ]
     if dry_run:

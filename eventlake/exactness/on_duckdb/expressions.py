@@ -20,7 +20,7 @@ from eventlake.exactness.tree import nodes
 
 Node = Mapping[str, Any]
 
-_CASTS = frozenset({"__cast", "__try_cast"})
+CASTS = frozenset({"__cast", "__try_cast"})
 _COMPARISONS = "COMPARE_"
 _PLAIN = frozenset(
     {
@@ -133,7 +133,7 @@ def text_of(node: Node) -> str | None:
     """The value of a constant text; None for any other expression."""
     inner = (
         node["children"][0]
-        if name_of(node) in _CASTS and type_of(node).get("id") == "VARCHAR" and node.get("children")
+        if name_of(node) in CASTS and type_of(node).get("id") == "VARCHAR" and node.get("children")
         else node
     )
     value = inner.get("value") if inner.get("expression_class") == "BOUND_CONSTANT" else None
@@ -204,11 +204,11 @@ def _check_function(node: Node) -> Iterator[Refusal]:
     doubles = [child for child in children if is_float(type_of(child)) and not is_constant(child)]
     # DuckDB has these functions for doubles only, and casts integers for them.
     if name in _WHOLE and all(
-        name_of(one) in _CASTS and str(type_of(one["children"][0])["id"]) in _INTEGERS
+        name_of(one) in CASTS and str(type_of(one["children"][0])["id"]) in _INTEGERS
         for one in doubles
     ):
         doubles = []
-    if name in _CASTS:
+    if name in CASTS:
         if doubles and not is_float(type_of(node)):
             yield Refusal(
                 "CAST",

@@ -11,6 +11,7 @@ from functools import reduce
 from typing import Any, NamedTuple
 
 from eventlake.exactness.on_duckdb.expressions import (
+    CASTS,
     Node,
     accepted_texts,
     column,
@@ -72,7 +73,6 @@ _SELECTING_AGGREGATES = frozenset(
 _SELECTING_WINDOWS = frozenset(
     {"WINDOW_FIRST_VALUE", "WINDOW_LAG", "WINDOW_LAST_VALUE", "WINDOW_LEAD", "WINDOW_NTH_VALUE"}
 )
-_CASTS = frozenset({"__cast", "__try_cast"})
 _STEP = re.compile(
     r"""\.(?:([A-Za-z_][A-Za-z0-9_]*)|"([^"\\]*)")(?=[.\[]|$)"""
     r"""|\[(?:([0-9]+)|'([^'\\]*)'|"([^"\\]*)")\]"""
@@ -151,7 +151,7 @@ def _passes_on(node: Node) -> bool:
     """Whether an expression returns its first argument, or a part of it that is JSON."""
     kind, name = node.get("expression_class"), name_of(node)
     if kind == "BOUND_FUNCTION":
-        is_text = name in _CASTS and str(type_of(node).get("id")) == "VARCHAR"
+        is_text = name in CASTS and str(type_of(node).get("id")) == "VARCHAR"
         return is_text or name in _ITEM_FUNCTIONS or (name in _READERS and is_json(type_of(node)))
     return (
         kind == "BOUND_UNNEST"
@@ -239,14 +239,14 @@ def _check_function(node: Node, rows: Rows, refusals: list[Refusal], reads: set[
                 "the JSON as it is, as text",
             )
         )
-    elif name in _CASTS and is_json(type_of(what)) and not _is_text(type_of(node)):
+    elif name in CASTS and is_json(type_of(what)) and not _is_text(type_of(node)):
         target = str(type_of(node)["id"])
         refusals.append(Refusal("CAST", f"JSON becomes {target}: {_WHY}", DIGITS, MEMBERS))
 
 
 def _is_numberless(node: Node) -> bool:
     """Whether an expression is a constant without digits, which every engine reads alike."""
-    inner = node["children"][0] if name_of(node) in _CASTS else node
+    inner = node["children"][0] if name_of(node) in CASTS else node
     return inner.get("expression_class") == "BOUND_CONSTANT" and not re.search(
         "[0-9]", str(inner["value"].get("value"))
     )
@@ -258,7 +258,7 @@ def _is_text(kind: Mapping[str, Any]) -> bool:
 
 def _paths(arguments: list[Node]) -> Iterator[Path]:
     for one in arguments:
-        inner = one["children"][0] if name_of(one) in _CASTS else one
+        inner = one["children"][0] if name_of(one) in CASTS else one
         value = (
             inner.get("value", {}).get("value")
             if inner.get("expression_class") == "BOUND_CONSTANT"

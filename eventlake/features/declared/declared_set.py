@@ -6,17 +6,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from eventlake.core.names import repeated
+from eventlake.core.names import DATASET_NAME, FEATURE_NAME, repeated
 from eventlake.core.sql import alike_in_sql
 from eventlake.errors import InvalidInputError, InvalidProjectionError
 from eventlake.features.declared import features_json
-from eventlake.features.declared.feature import NAME, Aggregate, Feature, plain_name
+from eventlake.features.declared.feature import Aggregate, Feature, plain_name
 from eventlake.features.declared.relation import Relation
 from eventlake.verbs import verbs
 
 FORMAT = 1
 KNOWN = ("cutoff", "watermark")
-_SET_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 
 
 @verbs
@@ -57,7 +56,7 @@ class DeclaredSet:
 
     def _hint(self, problem: str) -> str | None:
         """What to write instead."""
-        if not isinstance(self.name, str) or not _SET_NAME.fullmatch(self.name):
+        if not isinstance(self.name, str) or not re.fullmatch(DATASET_NAME, self.name):
             return plain_name(self.name, "FeatureSet({!r}, …).")
         if not self.features:
             return "write features=[el.count('payment.missed', window='90d'), …]."
@@ -66,7 +65,7 @@ class DeclaredSet:
     def _problem_of_set(self) -> str | None:
         """What is wrong with the arguments other than the columns."""
         where = f"feature set {self.name}: "
-        if not isinstance(self.name, str) or not _SET_NAME.fullmatch(self.name):
+        if not isinstance(self.name, str) or not re.fullmatch(DATASET_NAME, self.name):
             return (
                 "expected a name of lower-case letters, digits and underscores, found "
                 f"{self.name!r}"
@@ -109,7 +108,7 @@ class DeclaredSet:
                 f"{where}the spine's columns {self.spine_entity} and {self.cutoff} would be one: "
                 "SQL does not tell them apart"
             )
-        if odd := next((name for name in columns if not NAME.fullmatch(name)), None):
+        if odd := next((name for name in columns if not re.fullmatch(FEATURE_NAME, name)), None):
             return f"{where}{odd} is too long for a column"
         return None
 

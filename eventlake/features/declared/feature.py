@@ -6,6 +6,7 @@ from dataclasses import FrozenInstanceError, dataclass, fields, replace
 from decimal import Decimal
 from typing import Any, TypeVar, cast
 
+from eventlake.core.names import FEATURE_NAME
 from eventlake.errors import InvalidInputError
 from eventlake.features.aggregates.table import AGGREGATES, MOST_BEFORE, column_text
 from eventlake.features.declared.conditions import Condition, Value, where_of
@@ -13,7 +14,6 @@ from eventlake.features.declared.window import UNITS, Length, Window, microsecon
 from eventlake.verbs import declaration, helpful
 
 C = TypeVar("C", bound=type)
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 _DIGITS = 38
 _INT64 = 1 << 63
 _SIGNS = {"+": "plus", "-": "minus", "*": "times", "/": "per"}
@@ -79,7 +79,7 @@ class Feature:
         Raises:
             InvalidInputError: The name has other characters than letters, digits and underscores.
         """
-        if not isinstance(name, str) or not NAME.fullmatch(name):
+        if not isinstance(name, str) or not re.fullmatch(FEATURE_NAME, name):
             message = f"expected a name of letters, digits and underscores, found {name!r}"
             raise InvalidInputError(message, plain_name(name, ".name({!r})."))
         return replace(self, given_name=name)  # type: ignore[type-var]

@@ -21,6 +21,7 @@ from eventlake.core.documents.stored import (
     decoded,
     spelled,
 )
+from eventlake.core.names import FEATURE_NAME
 from eventlake.errors import InvalidProjectionError
 from eventlake.features.aggregates.table import AGGREGATES, MOST_BEFORE
 from eventlake.features.declared.conditions import Condition
@@ -45,9 +46,7 @@ Known = Literal["cutoff", "watermark"]
 Length = Annotated[int, Meta(ge=1, le=MOST_LENGTH)]
 Depth = Annotated[int, Meta(ge=1, le=20)]
 Before = Annotated[int, Meta(ge=0, le=MOST_BEFORE)]
-_Name = Annotated[
-    str, spelled("[A-Za-z_][A-Za-z0-9_]{0,199}", "a name of letters, digits and underscores")
-]
+_Name = Annotated[str, spelled(FEATURE_NAME, "a name of letters, digits and underscores")]
 _Number = Annotated[
     str, spelled(r"-?[0-9]{1,80}(?:\.[0-9]{1,80})?(?:E[+-]?[0-9]{1,3})?", "a number as text")
 ]

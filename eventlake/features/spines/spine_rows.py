@@ -21,7 +21,6 @@ from eventlake.history.resolve import checked_instant
 from eventlake.tables.columns import free_attributes
 
 _ENTITY, _LATE = "eventlake entity", "eventlake late"
-INSTANT = pl.Datetime("us", "UTC")
 
 
 def rows_of(spine: DeclaredSpine, history: PinnedHistory) -> tuple[pl.DataFrame, int]:
@@ -201,7 +200,7 @@ def _months(spine: DeclaredSpine, frame: pl.LazyFrame, end: int | None) -> pl.Da
         # Grouping gives no order, and the number of a spine's row is its place.
         frame.group_by(_ENTITY).agg(pl.col("time").min().alias("first")).collect().sort(_ENTITY)
     )
-    until = pl.lit(end, pl.Int64).cast(INSTANT)
+    until = pl.lit(end, pl.Int64).cast(polars_scan.INSTANT)
     months = pl.datetime_ranges(
         pl.col("first").dt.truncate("1mo").dt.offset_by("1mo"),
         until,

@@ -19,6 +19,7 @@ from eventlake.columns.parquet.manifest_rows import Row
 from eventlake.core import layout
 from eventlake.core.card import Card, counted
 from eventlake.core.documents.commit import Commit
+from eventlake.core.instants import MICROSECOND
 from eventlake.errors import InvalidInputError, StorageError
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.check_derived import vouch
@@ -34,7 +35,6 @@ from eventlake.storage import Storage, StoredObject
 from eventlake.verbs import helpful
 
 OLDER_THAN = timedelta(days=7)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def collect(chain: Chain, older_than: timedelta, now: int, *, dry_run: bool) -> 
     if older_than < timedelta(0):
         message = f"expected older_than as an age from 0, found {older_than}"
         raise InvalidInputError(message)
-    age = older_than // _MICROSECOND
+    age = older_than // MICROSECOND
     if dry_run:
         return Garbage(tuple(file for _, file in _old(chain, age, now)), deleted=False)
     spared: list[Unneeded] = []
