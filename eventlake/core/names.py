@@ -36,6 +36,7 @@ def is_text(text: str) -> bool:
 
 def repeated(names: Sequence[str], plain: Callable[[str], str] = str) -> list[str]:
     """The distinct names whose ``plain`` form occurs more than once, sorted."""
+    # Counted in one pass: a stranger's schema may have a hundred thousand names.
     forms = [plain(name) for name in names]
     counts = Counter(forms)
     return sorted({name for name, form in zip(names, forms, strict=True) if counts[form] > 1})

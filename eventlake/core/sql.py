@@ -22,6 +22,7 @@ def named(columns: Iterable[str], name: str) -> str | None:
 
 def alike_in_sql(columns: Iterable[str]) -> tuple[str, str] | None:
     """The first two names that differ only in case for SQL; None if there are none."""
+    # One pass over the names, as in ``names.repeated``.
     first: dict[str, str] = {}
     return next(
         (

@@ -177,6 +177,7 @@ def infer(event_type: str, payloads: Iterable[str | None], total: int) -> Propos
             ) from error
         seen.add({} if value is None else value)
     reasons: list[tuple[str, str, str]] = []
+    # Only objects have members that can become columns.
     fields = _fields(seen, "", reasons) if set(seen.kinds) <= {"object"} else ()
     if not fields and rows:
         reasons.append(

@@ -88,6 +88,8 @@ def from_pandera(event_type: str, schema: Any) -> Schema:
             fields=tuple(
                 _column(event_type, name, column) for name, column in described.columns.items()
             ),
+            # ``strict`` refuses columns that the schema does not have, as a closed object refuses
+            # members.
             closed=bool(described.strict),
         ),
     )

@@ -259,10 +259,12 @@ def _check(expression: str, old: Schema, field: Field, where: str) -> None:
     try:
         tree, plan = _planned(expression, old)
         _check_plan(tree, plan, field, refuse)
+        # Over no rows: this gives the type of the value as Arrow returns it.
         no_rows = arrow_schema(old.payload).empty_table()
         computed = evaluate({field.name: expression}, no_rows, only_planned=True)
         found_type = computed.schema.field(0).type
     except InvalidInputError:
+        # A ValueError too, whose message says already what is wrong.
         raise
     except GrowthError as error:
         raise refuse(error) from error

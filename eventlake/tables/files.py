@@ -269,6 +269,8 @@ class _StoredTable:
             self._in_memory[stored] = rows
         else:
             self._places[stored] = place
+            # Under ``trust="lake"`` every stored table is believed, so there is nothing to
+            # remember.
             if not self._trust.believes:
                 self._trust.ledger.note([self._statement(stored)])
             self._note_bytes(stored, state_of(place, self._path(stored)))
@@ -278,6 +280,7 @@ class _StoredTable:
     def _neighbours(self, small: Sequence[TableRange]) -> dict[TableRange, pa.Table]:
         """The rows of adjacent ranges, back to the first one that can no longer be read."""
         tables: dict[TableRange, pa.Table] = {}
+        # The merged ranges must be neighbours, so the first that cannot be read ends the row.
         for one in reversed(small):
             try:
                 tables[one] = self._rows(one)
