@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 QUICK = os.environ.get("EVENTLAKE_TESTS", "all") == "quick"
-MOST_VALUES = 3
+MOST_VALUES = 2
 """Of one parameter in a sample."""
 EVERY_CASE = "every_case"
 """The marker of tests whose grids always run whole: quick ones, and those of stored formats."""

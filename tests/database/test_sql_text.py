@@ -121,15 +121,20 @@ def package():
     }
 
 
-def test_every_value_in_sql_is_quoted_or_was_looked_at():
+@pytest.fixture(scope="module")
+def scan():
+    return Scan(package())
+
+
+def test_every_value_in_sql_is_quoted_or_was_looked_at(scan):
     listed = sorted(place for places in LOOKED_AT.values() for place in places)
-    assert Scan(package()).places() == listed, (
+    assert scan.places() == listed, (
         "a value reaches SQL text: spell it with identifier, quoted or integer of eventlake.core.sql; what needs none of them is listed above"
     )
 
 
-def test_the_scan_sees_the_modules_that_make_sql():
-    found = {module.name for module in Scan(package()).modules if module.makes_sql}
+def test_the_scan_sees_the_modules_that_make_sql(scan):
+    found = {module.name for module in scan.modules if module.makes_sql}
     assert found >= {
         f"eventlake.{name}"
         for name in (

@@ -381,7 +381,7 @@ class Counted(MemoryStorage):
 @pytest.fixture(
     scope="module",
     params=[
-        10_000,
+        scaled(10_000, 3_000),
         pytest.param(
             100_000,
             marks=[
