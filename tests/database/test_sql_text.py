@@ -39,14 +39,14 @@ LOOKED_AT = {
     "a number that this process counts": [
         "eventlake.database.connection::open_database::next(_numbers)",
         "eventlake.features.on_duckdb.joins_and_trees::tree::parts.index(part)",
-        "eventlake.features.on_duckdb.parts::_added::number_probes(((end, None if part in extremes else start) for part, (end, start) in looks.items()))",  # noqa: E501, RUF100
-        "eventlake.features.on_duckdb.parts::_with_ended::parts.index(part)",
+        "eventlake.features.on_duckdb.along_edges::along_edges::number_probes(((end, None if part in extremes else start) for part, (end, start) in looks.items()))",  # noqa: E501, RUF100
+        "eventlake.features.on_duckdb.along_edges::_with_ended::parts.index(part)",
     ],
     "SQL that was made by functions which are looked at themselves, handed on where the scan does not follow": [
         "eventlake.features.on_duckdb.joins_and_trees::_aggregate::part.kind.in_sql(column, plan.scale(part), where)",
         "eventlake.features.on_duckdb.joins_and_trees::joined::ctes",
         "eventlake.features.on_duckdb.joins_and_trees::treed::ctes",
-        "eventlake.features.on_duckdb.parts::_added::ctes",
+        "eventlake.features.on_duckdb.along_edges::along_edges::ctes",
         "eventlake.features.on_duckdb.parts::_queries::make(plan, some, [e], can_expire=source.can_expire)",
         "eventlake.features.on_duckdb.parts::joins::parts",
         "eventlake.features.on_duckdb.parts::parts::plan.parts_by_stream()",
