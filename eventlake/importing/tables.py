@@ -93,9 +93,11 @@ class Tables:
 
     def _file(self, table: Table, path: Path) -> None:
         with readable(table, path):
+            # A pipe would be waited for without end, and a device read without end.
             if not stat.S_ISREG(path.stat().st_mode):
                 message = f"table {table.name}: expected {path} as a regular file"
                 raise InvalidInputError(message, path=str(path))
+            # Denied permission is reported as such here, and not in DuckDB's words.
             path.open("rb").close()
         check_content(table, path)
         kind = format_of(table, path)
@@ -234,6 +236,7 @@ class Tables:
         total = int(self._connection.execute(f"FROM {name} SELECT count(*)").fetchall()[0][0])
         kinds = self.columns(rules.table)
         wanted = [
+            # UUIDs, enums and JSON become text as well.
             f"{identifier(column)}::VARCHAR AS {identifier(column)}"
             if _is_text(kinds[column])
             else identifier(column)

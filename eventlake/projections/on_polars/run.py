@@ -133,6 +133,7 @@ class _ScanOnly(Snapshot):
             return super().types()
 
     def _events(self, *, raw: bool, where: Sequence[pl.Expr] = ()) -> pl.LazyFrame:
+        # Handed out before it is filtered: a leaf is recognized by the plan of the whole frame.
         return self.handed(super()._events(raw=raw), EVENT_KEYS, EVENT_JSON).filter(*where)
 
     def _typed(self, source: EventTable, corrections: str) -> pl.LazyFrame:
@@ -179,6 +180,7 @@ class _Shuffled(_ScanOnly):
 
 
 def _shuffled(frame: pl.LazyFrame) -> pl.LazyFrame:
+    # A fixed seed, so that a difference can be reproduced.
     return frame.collect(engine="in-memory").sample(fraction=1.0, shuffle=True, seed=1).lazy()
 
 
