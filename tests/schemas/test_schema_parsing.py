@@ -1,5 +1,6 @@
 """Reading whole columns and reading one payload after the other are one rule."""
 
+import dataclasses
 import math
 from decimal import Decimal
 
@@ -10,10 +11,11 @@ from hypothesis import strategies as st
 
 from eventlake.columns.intake.json_scan import scan_one
 from eventlake.schemas import parse_row
+from eventlake.schemas.evolution import obstacles
 from eventlake.schemas.json_schema import from_json_schema, to_json_schema
 from eventlake.schemas.parse import _row_by_row, parse
 from eventlake.schemas.schema import Field, FieldType
-from tests.support.typed_json import spelled, structs
+from tests.support.typed_json import LIMITED, spelled, structs
 
 
 @st.composite
@@ -51,6 +53,25 @@ def test_columns_and_payloads_are_read_by_one_rule(case):
 @given(structs(2))
 def test_a_schema_survives_json_schema(schema):
     assert from_json_schema("t", to_json_schema(schema)).payload == schema
+
+
+SHAPES = {"kind", "precision", "scale", "item", "fields", "closed"}
+"""Members of a type that say what it is; all others limit its values."""
+
+
+def test_whatever_limits_values_is_drawn_and_narrows_a_type():
+    limits = {one.name: one.default for one in dataclasses.fields(FieldType)}
+    limits = {name: limits[name] for name in limits.keys() - SHAPES}
+    drawn = set()
+    for limited in LIMITED:
+        plain = dataclasses.replace(limited, **limits)
+        for name, default in limits.items():
+            if getattr(limited, name) != default:
+                narrow = dataclasses.replace(plain, **{name: getattr(limited, name)})
+                assert list(obstacles(narrow, plain)) == []
+                assert list(obstacles(plain, narrow)) != []
+                drawn.add(name)
+    assert drawn == limits.keys()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,14 @@ WIDE = Context(prec=60)
 NAMES = ["a", "b", "amount", "ü", "data x", "Z"]
 
 
+LIMITED = [
+    FieldType("utf8", values=("x", "y")),
+    FieldType("int64", minimum="-5", maximum="100"),
+    FieldType("decimal", 10, 2, minimum="0"),
+]
+"""Types that do not hold every value of their kind."""
+
+
 def kinds(depth=2):
     scalar = st.one_of(
         st.sampled_from(
@@ -21,9 +29,7 @@ def kinds(depth=2):
         st.integers(1, 38).flatmap(
             lambda p: st.builds(FieldType, st.just("decimal"), st.just(p), st.integers(0, p))
         ),
-        st.just(FieldType("utf8", values=("x", "y"))),
-        st.just(FieldType("int64", minimum="-5", maximum="100")),
-        st.just(FieldType("decimal", 10, 2, minimum="0")),
+        st.sampled_from(LIMITED),
     )
     if not depth:
         return scalar
