@@ -253,7 +253,7 @@ def test_a_forked_child_that_gives_up_its_claims_leaves_those_of_its_parent(tmp_
 def test_workers_answer_while_another_one_is_started_and_none_outlives_the_end(
     monkeypatch, tmp_path
 ):
-    pool = local._Pool([], tmp_path)
+    pool = local._Pool([], tmp_path, local.SLOW_SECONDS)
     seen = []
 
     class Starts:
