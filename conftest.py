@@ -1,4 +1,4 @@
-"""Runs the code blocks of README and docs: Python as doctests, consoles as commands that must succeed."""
+"""Runs the code blocks of README and docs: sessions as doctests, consoles as commands that must succeed."""
 
 import os
 import subprocess
@@ -9,9 +9,18 @@ from pathlib import Path
 
 import pytest
 from sybil import Example, Sybil
+from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 ROOT = Path(__file__).parent
+
+
+class SessionParser(PythonCodeBlockParser):
+    """Finds Python sessions: ``pycon`` blocks, which the site shows with prompts and output apart from code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.codeblock_parser = CodeBlockParser("pycon", PythonEvaluator())
 
 
 def run_console(example: Example) -> None:
@@ -59,12 +68,12 @@ def monkeypatch_module() -> Iterator[pytest.MonkeyPatch]:
 
 pytest_collect_file = Sybil(
     parsers=[
-        PythonCodeBlockParser(),
+        SessionParser(),
         CodeBlockParser(language="console", evaluator=run_console),
         CodeBlockParser(language="py", evaluator=compile_python),
         CodeBlockParser(language="toml", evaluator=parse_toml),
     ],
     path=str(ROOT),
-    patterns=["README.md", "docs/**/*.md"],
+    patterns=["README.md", "docs/*.md", "docs/**/*.md"],
     fixtures=["workplace"],
 ).pytest()

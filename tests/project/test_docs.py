@@ -57,6 +57,27 @@ def test_links_of_the_documentation_stay_inside_it():
     assert outside == []
 
 
+def test_no_two_pages_create_a_lake_of_the_same_name():
+    created = [
+        name
+        for document in [ROOT / "README.md", *DOCS.rglob("*.md")]
+        for name in re.findall(
+            r"el\.create\(\"(\w[\w-]*)\"|eventlake init (\S+)", document.read_text()
+        )
+    ]
+    assert len(created) > 10
+    assert sorted(created) == sorted(set(created))
+
+
+def test_every_python_session_is_a_block_that_is_run():
+    sessions = {
+        (document.name, language)
+        for document in [ROOT / "README.md", *DOCS.rglob("*.md")]
+        for language in re.findall(r"^```(.*)\n>>> ", document.read_text(), re.MULTILINE)
+    }
+    assert {language for _, language in sessions} == {"pycon"}
+
+
 def test_every_page_is_in_the_navigation():
     navigation = set(
         re.findall(
