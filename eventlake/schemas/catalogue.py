@@ -72,8 +72,11 @@ class Catalogue:
                 get_close_matches(event_type, self.types, 1) if isinstance(event_type, str) else []
             )
             hint = (
-                f"did you mean {near[0]!r}? " if near else ""
-            ) + f"lake.register({event_type!r}, schema) makes it a table. Registered: {known}."
+                (f"did you mean {near[0]!r}? If not, " if near else "")
+                + f"register one with lake.register({event_type!r}, schema); "
+                f"lake.infer_schema({event_type!r}) proposes it from stored events. "
+                f"Registered: {known}."
+            )
             raise NotFoundError(message, hint, event_type=event_type)
         number = None if number is None else counts.integer(number, "version")
         if number is not None and not 1 <= number <= len(versions):
