@@ -73,6 +73,7 @@ def expected_events(history):
     return [model for batch, _, _ in history for model in batch]
 
 
+@pytest.mark.filterwarnings("ignore:no event and no schema has the type")
 @settings(max_examples=examples(25))
 @given(histories(), st.data())
 def test_filters_and_columns_pushed_into_a_scan_change_nothing_but_what_they_say(history, data):
