@@ -45,33 +45,33 @@ class PerProcess(Generic[_Value]):
             self._values = []
 
 
-class BoundedSet:
-    """Remembers the values that were added or looked up last."""
+class BoundedMap(Generic[_Value]):
+    """Keeps the values that were added or looked up last."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._lock = threading.Lock()
-        self._values: OrderedDict[Hashable, None] = OrderedDict()
+        self._values: OrderedDict[Hashable, _Value] = OrderedDict()
         os.register_at_fork(after_in_child=self._after_fork)
 
     def _after_fork(self) -> None:
         self._lock = threading.Lock()
 
-    def __contains__(self, value: Hashable) -> bool:
-        with self._lock:
-            known = value in self._values
-            if known:
-                self._values.move_to_end(value)
-            return known
-
     def __len__(self) -> int:
         return len(self._values)
 
-    def add(self, value: Hashable) -> None:
+    def get(self, key: Hashable) -> _Value | None:
+        """The value of a key, or None."""
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+            return self._values.get(key)
+
+    def put(self, key: Hashable, value: _Value) -> None:
         """Add a value, and drop the least recently used if there are too many."""
         with self._lock:
-            self._values[value] = None
-            self._values.move_to_end(value)
+            self._values[key] = value
+            self._values.move_to_end(key)
             if len(self._values) > self._most:
                 self._values.popitem(last=False)
 
@@ -79,6 +79,27 @@ class BoundedSet:
         """Drop all values."""
         with self._lock:
             self._values.clear()
+
+
+class BoundedSet:
+    """Remembers the values that were added or looked up last."""
+
+    def __init__(self, most: int) -> None:
+        self._values: BoundedMap[bool] = BoundedMap(most)
+
+    def __contains__(self, value: Hashable) -> bool:
+        return self._values.get(value) is not None
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def add(self, value: Hashable) -> None:
+        """Add a value, and drop the least recently used if there are too many."""
+        self._values.put(value, True)
+
+    def clear(self) -> None:
+        """Drop all values."""
+        self._values.clear()
 
 
 class Caches:
@@ -105,6 +126,12 @@ class Caches:
             return kept  # type: ignore[return-value]
 
         return decorate
+
+    def bounded_map(self, most: int) -> BoundedMap[Any]:
+        """A mapping that keeps the ``most`` values that were used last."""
+        values: BoundedMap[Any] = BoundedMap(most)
+        self.add(values.clear)
+        return values
 
     def bounded_set(self, most: int) -> BoundedSet:
         """A set that keeps the ``most`` values that were used last."""

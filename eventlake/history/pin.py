@@ -4,7 +4,8 @@ from eventlake.core.documents.manifest import CommitSummary
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.core.hashing.merkle import EMPTY_ROOT, CompactRange
 from eventlake.errors import CorruptionError
-from eventlake.history.pinned import PinnedHistory, Stretch
+from eventlake.history.pinned import PinnedHistory
+from eventlake.history.stretch import Stretch
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.checked_read import foreign_commits, part_of
 from eventlake.log.maintaining.check_compaction import check_compacted

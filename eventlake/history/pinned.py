@@ -1,7 +1,6 @@
 """A history pinned at a watermark: its segments, root and instants, which both engines read."""
 
 import bisect
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -11,18 +10,19 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
+from eventlake.columns.hashing.clock import Int64s
 from eventlake.core import layout
-from eventlake.core.documents.manifest import CommitSummary
-from eventlake.core.documents.segment import Segment
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.errors import StorageError
+from eventlake.history.clock_hash import clock_hash
+from eventlake.history.stretch import Stretch
 from eventlake.log.chain.checked_read import (
     check_claims,
     check_segments,
     missing,
     stored_events,
 )
-from eventlake.log.chain.manifest import Manifest, SegmentInCommit
+from eventlake.log.chain.manifest import Manifest
 from eventlake.progress import task
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.schemas.version import Version
@@ -34,37 +34,6 @@ _SHOWN = 20
 T = TypeVar("T")
 _TRIES = 3
 """How often a read is tried while files disappear."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """A segment, as far as it belongs to a history.
-
-    Attributes:
-        commit: The commit that named it.
-        segment: The segment.
-        stop: Exclusive bound of the sequences that belong to the history; less than
-            ``segment.stop`` if the watermark cuts the segment.
-    """
-
-    commit: CommitSummary
-    segment: Segment
-    stop: int
-
-    @property
-    def placed(self) -> SegmentInCommit:
-        """The segment with its commit."""
-        return self.commit, self.segment
-
-    @property
-    def recorded_at(self) -> int | None:
-        """The instant of all its events, in microseconds; None if the file has the column."""
-        return None if self.segment.recorded else self.commit.recorded_at
-
-    @property
-    def rows(self) -> int:
-        """The number of its events that belong to the history."""
-        return self.stop - self.segment.start
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,12 +162,7 @@ class PinnedHistory:
         """The number of events recorded before an instant, in microseconds."""
         for stretch in self.stretches:
             if stretch.recorded_at is None:
-                recorded = (
-                    self.read(stretch, ["recorded_at"])
-                    .column("recorded_at")
-                    .cast(pa.int64())
-                    .to_numpy()
-                )
+                recorded = self._instants(stretch)
                 # ``recorded_at`` never decreases, so both segments and events can be searched in
                 # order.
                 before = int(np.searchsorted(recorded, instant))
@@ -324,31 +288,11 @@ class PinnedHistory:
 
         Source: docs/reference/format.md.
         """
-        digest = hashlib.sha256()
-        last: int | None = None
-        for start, recorded_at in self._runs():
-            # Equal neighbours are one run, so that copies of a history in other batches have the
-            # same hash.
-            if recorded_at != last:
-                digest.update(f"{start}:{recorded_at},".encode())
-                last = recorded_at
-        return digest.hexdigest()
+        return clock_hash(self.stretches, self._instants)
 
-    def _runs(self) -> Iterable[tuple[int, int]]:
-        for stretch in self.stretches:
-            start = stretch.segment.start
-            if stretch.recorded_at is not None:
-                yield start, stretch.recorded_at
-            else:
-                values = (
-                    self.read(stretch, ["recorded_at"])
-                    .column("recorded_at")
-                    .cast(pa.int64())
-                    .to_numpy()
-                )
-                # Only the first event of each run, so that compaction does not change the hash.
-                rows = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
-                yield from zip((rows + start).tolist(), values[rows].tolist(), strict=True)
+    def _instants(self, stretch: Stretch) -> Int64s:
+        column = self.read(stretch, ["recorded_at"]).column("recorded_at")
+        return np.asarray(column.cast(pa.int64()))
 
 
 def _is_missing(path: str) -> bool:

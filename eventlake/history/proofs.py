@@ -14,7 +14,8 @@ from eventlake.core.hashing.proofs import (
     consistency_ranges,
     inclusion_ranges,
 )
-from eventlake.history.pinned import PinnedHistory, Stretch
+from eventlake.history.pinned import PinnedHistory
+from eventlake.history.stretch import Stretch
 from eventlake.log.chain.checked_read import check_claims
 
 

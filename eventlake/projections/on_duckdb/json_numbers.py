@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 from eventlake.exactness.on_duckdb.json_text import Path, Read
 from eventlake.exactness.refusals import DIGITS, Refusal
 from eventlake.exactness.rows import EVENT_JSON
-from eventlake.history.pinned import PinnedHistory, Stretch
+from eventlake.history.pinned import PinnedHistory
+from eventlake.history.stretch import Stretch
 from eventlake.trust import statement
 
 _DIGITS = 15

@@ -1,0 +1,73 @@
+"""The clock hash of a history: SHA-256 over the runs of equal ``recorded_at``.
+
+Source: docs/reference/format.md, "The clock hash".
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from eventlake.caches import CACHES
+from eventlake.columns.hashing.clock import Int64s, first_of_runs, runs_text
+from eventlake.history.stretch import Stretch
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """The hash up to the end of a segment.
+
+    Attributes:
+        digest: The hash of the runs so far; copied, never updated.
+        last: The instant of the last event in microseconds; None if there is none.
+    """
+
+    digest: Any
+    last: int | None
+
+
+_STATES = CACHES.bounded_map(1_024)
+"""States by what they depend on, so that a history that grew is hashed where it is new."""
+
+
+def clock_hash(stretches: Sequence[Stretch], read: Callable[[Stretch], Int64s]) -> str:
+    """The clock hash of a history, as hexadecimal digits.
+
+    Args:
+        stretches: The segments of the history, in order.
+        read: Reads the instants of the events of a segment that has them as a column.
+    """
+    keys = list(_keys(stretches))
+    start = len(keys)
+    while start and _STATES.get(keys[start - 1]) is None:
+        start -= 1
+    state = (_STATES.get(keys[start - 1]) if start else None) or _State(hashlib.sha256(), None)
+    for stretch, key in zip(stretches[start:], keys[start:], strict=True):
+        state = _extended(state, stretch, read)
+        _STATES.put(key, state)
+    return str(state.digest.hexdigest())
+
+
+def _keys(stretches: Sequence[Stretch]) -> Iterator[bytes]:
+    """A hash of all that decides the clock up to the end of each segment."""
+    rolling = hashlib.sha256()
+    for one in stretches:
+        facts = f"{one.segment.start},{one.stop},{one.segment.sha256},{one.recorded_at};"
+        rolling.update(facts.encode())
+        yield rolling.digest()
+
+
+def _extended(state: _State, stretch: Stretch, read: Callable[[Stretch], Int64s]) -> _State:
+    # Neighbours that are equal are one run, also across segments: copies of a history in other
+    # batches, and compacted ones, have the same hash.
+    digest = state.digest.copy()
+    if stretch.recorded_at is not None:
+        if stretch.recorded_at != state.last:
+            digest.update(f"{stretch.segment.start}:{stretch.recorded_at},".encode())
+        return _State(digest, stretch.recorded_at)
+    instants = read(stretch)
+    rows = first_of_runs(instants, state.last)
+    digest.update(runs_text(rows + np.int64(stretch.segment.start), instants[rows]))
+    return _State(digest, int(instants[-1]))
