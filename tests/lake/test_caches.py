@@ -45,12 +45,21 @@ def test_a_bounded_set_forgets_what_was_used_least_recently():
     assert ["a" in known, "b" in known, "c" in known, len(known)] == [True, False, True, 2]
 
 
-def test_a_forked_child_uses_a_bounded_set_even_if_another_thread_held_the_lock():
-    known = Caches().bounded_set(2)
-    known.add("a")
-    with known._lock:
+def test_a_bounded_map_forgets_what_was_used_least_recently():
+    kept = Caches().bounded_map(2)
+    kept.put("a", 1)
+    kept.put("b", 2)
+    assert kept.get("a") == 1
+    kept.put("c", 3)
+    assert [kept.get("a"), kept.get("b"), kept.get("c"), len(kept)] == [1, None, 3, 2]
+
+
+def test_a_forked_child_uses_a_bounded_map_even_if_another_thread_held_the_lock():
+    kept = Caches().bounded_map(2)
+    kept.put("a", 1)
+    with kept._lock:
         if not (child := os.fork()):
-            os._exit(0 if "a" in known else 1)
+            os._exit(0 if kept.get("a") == 1 else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
