@@ -6,7 +6,6 @@ and compared with what is stored.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from eventlake.core.documents.manifest import Tier
 from eventlake.errors import CorruptionError
 from eventlake.log.chain.checked_read import bytes_statement, commit_statement
 from eventlake.log.chain.claims import claims_of
+from eventlake.log.chain.commit_reader import CommitReader
 from eventlake.log.chain.entry import Entry, check_follows
 from eventlake.log.chain.key_index import checked_keys, recent_run
 from eventlake.log.chain.manifest import Manifest
@@ -25,16 +25,13 @@ from eventlake.progress import task
 from eventlake.storage import Storage, state_of
 from eventlake.trust import Trust, statement
 
-if TYPE_CHECKING:
-    from eventlake.log.chain.chain import Chain
-
 _HINT = (
     "another user wrote this lake, and its derived data does not follow from its log: "
     "run 'eventlake verify LAKE --deep'."
 )
 
 
-def vouch(chain: "Chain", commit: Commit, data: bytes) -> None:
+def vouch(chain: CommitReader, commit: Commit, data: bytes) -> None:
     """Record in the ledger that this user's process made a commit and stored the files it names.
 
     Call it just before the commit is published: another process of this user that sees the commit
@@ -71,7 +68,7 @@ def _files_stored(storage: Storage, commit: Commit) -> list[bytes]:
     ]
 
 
-def vouch_for_tiers(chain: "Chain", tiers: Sequence[Tier], last: Entry) -> None:
+def vouch_for_tiers(chain: CommitReader, tiers: Sequence[Tier], last: Entry) -> None:
     """Record that this user's process folded the log up to ``last`` into ``tiers``.
 
     The head may be another user's commit by now, so the tiers need a statement of their own.
@@ -112,7 +109,7 @@ def _keys_statement(tiers: Sequence[Tier], last: str) -> bytes:
     )
 
 
-def check_entry(chain: "Chain", entry: Entry) -> None:
+def check_entry(chain: CommitReader, entry: Entry) -> None:
     """Check that a commit that was read by its number belongs to the chain.
 
     Raises:
@@ -135,7 +132,7 @@ def check_entry(chain: "Chain", entry: Entry) -> None:
         )
 
 
-def check_rows(chain: "Chain") -> None:
+def check_rows(chain: CommitReader) -> None:
     """Check that the head's tiers describe commits and segments as the log does.
 
     Raises:
@@ -149,7 +146,7 @@ def check_rows(chain: "Chain") -> None:
         _check_rows(chain, chain.head.commit.tiers, _before_tail(chain))
 
 
-def check_keys(chain: "Chain") -> None:
+def check_keys(chain: CommitReader) -> None:
     """Check that the keys that the head names and carries are those of the log and its events.
 
     Raises:
@@ -195,7 +192,7 @@ def check_keys(chain: "Chain") -> None:
     chain.trust.ledger.note([_head_statement(head.commit_hash)])
 
 
-def _before_tail(chain: "Chain") -> Entry | None:
+def _before_tail(chain: CommitReader) -> Entry | None:
     """The last commit that a tier holds, or None; the commits after it are checked to follow it."""
     first = chain.tail()[0].commit
     if not first.version:
@@ -205,7 +202,7 @@ def _before_tail(chain: "Chain") -> Entry | None:
     return before
 
 
-def _last_hash(chain: "Chain", tiers: Sequence[Tier], count: int, last: Entry) -> str:
+def _last_hash(chain: CommitReader, tiers: Sequence[Tier], count: int, last: Entry) -> str:
     """The hash of the last commit in the first ``count`` tiers."""
     if count == len(tiers):
         return last.commit_hash
@@ -213,7 +210,7 @@ def _last_hash(chain: "Chain", tiers: Sequence[Tier], count: int, last: Entry) -
 
 
 def _known_tiers(
-    chain: "Chain",
+    chain: CommitReader,
     tiers: Sequence[Tier],
     last: Entry,
     statement_of: Callable[[Sequence[Tier], str], bytes],
@@ -227,7 +224,7 @@ def _known_tiers(
     return 0
 
 
-def _check_rows(chain: "Chain", tiers: Sequence[Tier], last: Entry | None) -> None:
+def _check_rows(chain: CommitReader, tiers: Sequence[Tier], last: Entry | None) -> None:
     if last is None:
         return
     known = _known_tiers(chain, tiers, last, _rows_statement)

@@ -1,7 +1,6 @@
 """Rebuild the keys of a run of commits from the log and its events, which are the truth."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -16,15 +15,13 @@ from eventlake.columns.keys.keys import (
 )
 from eventlake.columns.schema import whole_columns
 from eventlake.log.chain.checked_read import stored_events
+from eventlake.log.chain.commit_reader import CommitReader
 from eventlake.log.chain.unfolded_keys import own_keys
-
-if TYPE_CHECKING:
-    from eventlake.log.chain.chain import Chain
 
 _READ = ["source", "id", "subject"]
 
 
-def rebuild_keys(chain: "Chain", start: int, stop: int) -> KeyRun:
+def rebuild_keys(chain: CommitReader, start: int, stop: int) -> KeyRun:
     """Rebuild the keys of the commits ``[start, stop)`` from the segments that hold the events now.
 
     Raises:
@@ -33,7 +30,7 @@ def rebuild_keys(chain: "Chain", start: int, stop: int) -> KeyRun:
     return merged([*_of_events(chain, start, stop), _of_commits(chain, start, stop)], stop)
 
 
-def _of_commits(chain: "Chain", start: int, stop: int) -> KeyRun:
+def _of_commits(chain: CommitReader, start: int, stop: int) -> KeyRun:
     """The keys that a commit has besides its events': producers, positions and its id."""
     nothing = np.empty(0, np.uint64)
     commits = [chain.entry(version).commit for version in range(start, stop)]
@@ -47,7 +44,7 @@ def _of_commits(chain: "Chain", start: int, stop: int) -> KeyRun:
     )
 
 
-def _of_events(chain: "Chain", start: int, stop: int) -> Iterator[KeyRun]:
+def _of_events(chain: CommitReader, start: int, stop: int) -> Iterator[KeyRun]:
     manifest = chain.manifest()
     commits = manifest.commits[start:stop]
     first, last, shift = commits[0].start, commits[-1].stop, shift_of(start, stop)

@@ -7,7 +7,6 @@ copied history).
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +18,11 @@ from eventlake.core.documents.manifest import CommitSummary
 from eventlake.core.documents.segment import Segment
 from eventlake.core.hashing.merkle import CompactRange
 from eventlake.errors import CorruptionError, NotFoundError
+from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.checked_read import checked_bytes, foreign_commits, stored_events
 from eventlake.log.chain.manifest import SegmentInCommit
 from eventlake.progress import task
 from eventlake.trust import statement
-
-if TYPE_CHECKING:
-    from eventlake.log.chain.chain import Chain
 
 Micros = npt.NDArray[np.int64]
 _COMPACT = "compact"
@@ -46,7 +43,7 @@ class Compared:
     unproven: list[tuple[int, int]] = field(default_factory=list)
 
 
-def check_compacted(chain: "Chain", placed: Sequence[SegmentInCommit]) -> None:
+def check_compacted(chain: Chain, placed: Sequence[SegmentInCommit]) -> None:
     """Check, once, that compactions by other users agree with the log.
 
     Raises:
@@ -79,7 +76,7 @@ def check_compacted(chain: "Chain", placed: Sequence[SegmentInCommit]) -> None:
             advance(1)
 
 
-def compacted_statement(chain: "Chain", segment: Segment) -> bytes:
+def compacted_statement(chain: Chain, segment: Segment) -> bytes:
     """The statement that a segment agrees with the log up to the segment's last event."""
     manifest = chain.manifest()
     # The hash of a commit covers all before it, so it identifies the log up to the last event.
@@ -95,7 +92,7 @@ def compacted_statement(chain: "Chain", segment: Segment) -> bytes:
     )
 
 
-def compare(chain: "Chain", placed: SegmentInCommit) -> Compared:
+def compare(chain: Chain, placed: SegmentInCommit) -> Compared:
     """Compare a compacted segment with the commits that appended its events.
 
     Raises:
@@ -120,7 +117,7 @@ def compare(chain: "Chain", placed: SegmentInCommit) -> Compared:
     return compared
 
 
-def _appended(chain: "Chain", segment: Segment) -> Iterator[SegmentInCommit]:
+def _appended(chain: Chain, segment: Segment) -> Iterator[SegmentInCommit]:
     """Yield the segments in which the events of a compacted one were appended."""
     manifest = chain.manifest()
     for version in range(
@@ -143,7 +140,7 @@ def _recorded(summary: CommitSummary, segment: Segment, events: pa.Table) -> Mic
 
 
 def _compare_recorded(
-    chain: "Chain", appended: SegmentInCommit, found: Micros, compared: Compared
+    chain: Chain, appended: SegmentInCommit, found: Micros, compared: Compared
 ) -> None:
     summary, segment = appended
     where = f"recorded_at of the events {segment.start:,}-{segment.stop:,}"
