@@ -40,14 +40,21 @@ def clock_hash(stretches: Sequence[Stretch], read: Callable[[Stretch], Int64s]) 
         read: Reads the instants of the events of a segment that has them as a column.
     """
     keys = list(_keys(stretches))
-    start = len(keys)
-    while start and _STATES.get(keys[start - 1]) is None:
-        start -= 1
-    state = (_STATES.get(keys[start - 1]) if start else None) or _State(hashlib.sha256(), None)
+    start, state = _newest(keys)
     for stretch, key in zip(stretches[start:], keys[start:], strict=True):
         state = _extended(state, stretch, read)
         _STATES.put(key, state)
     return str(state.digest.hexdigest())
+
+
+def _newest(keys: Sequence[bytes]) -> tuple[int, _State]:
+    """The number of segments that the newest cached state covers, and the state."""
+    for covered in range(len(keys), 0, -1):
+        # Looked up once: another thread may drop it at any moment.
+        state = _STATES.get(keys[covered - 1])
+        if state is not None:
+            return covered, state
+    return 0, _State(hashlib.sha256(), None)
 
 
 def _keys(stretches: Sequence[Stretch]) -> Iterator[bytes]:

@@ -110,3 +110,23 @@ def test_where_a_history_grew_only_the_new_segments_are_read(monkeypatch):
     assert read == [0, 3, 5]
     CACHES.clear()
     assert lake.snapshot().history.clock_hash() == after != before
+
+
+def test_states_that_are_dropped_while_a_hash_begins_do_not_change_it(monkeypatch):
+    lake = history(MemoryStorage(), [(True, [1, 2, 3]), (True, [0, 1])])
+    expected = lake.snapshot().history.clock_hash()
+
+    class Dropped:
+        """States that another thread drops once they were looked up."""
+
+        def __init__(self):
+            self.found = {}
+
+        def get(self, key):
+            return self.found.pop(key, None)
+
+        def put(self, key, value):
+            self.found[key] = value
+
+    monkeypatch.setattr("eventlake.history.clock_hash._STATES", Dropped())
+    assert [lake.snapshot().history.clock_hash() for _ in range(3)] == [expected] * 3
