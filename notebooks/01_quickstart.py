@@ -62,13 +62,13 @@ lake
 lake.snapshot().sql("SELECT sequence, type, subject, time, data FROM events ORDER BY sequence LIMIT 5")
 
 # %% [markdown]
-# An event type is a table of its own, with the payload's fields as columns; money is decimal. The bank is not always right: what it
-# corrected later is a further event, and `corrections="latest"` shows what stands.
+# An event type is a table of its own, with the payload's fields as columns; money is decimal. The bank is not always right: a
+# correction is a further event, and `corrections="latest"` shows what is valid now.
 
 # %%
-said = lake.snapshot().table("payment.received", ["amount"]).collect()["amount"]
-stands = lake.snapshot().table("payment.received", ["amount"], corrections="latest").collect()["amount"]
-print(f"said {len(said):,} payments, {said.sum():,}; of these stand {len(stands):,}, {stands.sum():,}")
+recorded = lake.snapshot().table("payment.received", ["amount"]).collect()["amount"]
+valid = lake.snapshot().table("payment.received", ["amount"], corrections="latest").collect()["amount"]
+print(f"recorded: {len(recorded):,} payments, {recorded.sum():,}; valid now: {len(valid):,} payments, {valid.sum():,}")
 
 # %%
 lake.snapshot().sql("""
@@ -90,7 +90,7 @@ first
 first.polars().head()
 
 # %% [markdown]
-# Both engines make the same rows: their content hashes are equal.
+# Both engines compute the same rows: their content hashes are equal.
 
 # %%
 on_polars = lake.build(definition(), engine="polars")
@@ -168,9 +168,9 @@ assert (model_again[-1].coef_ == model_one[-1].coef_).all()
 assert model_again[-1].intercept_ == model_one[-1].intercept_
 
 # %% [markdown]
-# And the history itself can be checked: every file, every event, every dataset.
+# And the history itself can be checked: every file, every event, every dataset. One of them was built by Python, which runs only if you trust it.
 
 # %%
-report = lake.verify(deep=True)
+report = lake.verify(deep=True, trust=True)
 assert report.ok
 report

@@ -21,8 +21,8 @@
 # is a line that says what is counted, over which window before the grant, and nothing after the grant can get into it.
 #
 # The data is real: the "financial" data of the PKDD'99 Discovery Challenge, made public for research by P. Berka and M. Sochorova. It states no
-# licence and is not part of this repository. What is shown here was made with it; `EVENTLAKE_REAL_DATA` names the folder that has it. Where that
-# is not set, the same cells run over the simulated lender that comes with eventlake.
+# licence and is not part of this repository. The outputs shown here were computed from it; set `EVENTLAKE_REAL_DATA` to the folder that
+# holds it. Without it, the same cells run over the simulated lender that comes with eventlake.
 
 # %%
 import json
@@ -48,8 +48,8 @@ REAL = os.environ.get("EVENTLAKE_REAL_DATA")
 # %% [markdown]
 # ## 1. Events
 #
-# `mapping.toml` says what event each row of the bank's files is. There is one for every transaction, and a loan is two: its terms, on the day of
-# the grant, and its status, as it was reported on the last day of 1998. Every type whose events are counted has a schema.
+# `mapping.toml` says which events the rows of the bank's files are. A transaction is one event, and a loan is two: its terms, on the day of the
+# grant, and its status, as it was reported on the last day of 1998. Every type whose events are counted has a schema.
 
 # %%
 folder = tempfile.mkdtemp()
@@ -69,7 +69,7 @@ lake.snapshot().sql("SELECT type, count(*) AS events, min(time) AS first, max(ti
 # ## 2. Features
 #
 # The *spine* has one row per loan: the account, the instant of the grant as the *cutoff*, the label, and the static attributes. Loans whose history
-# is complete are in it; [spine.sql](../datasets/berka_risk/spine.sql) is the query. The features are looked up for each row of it.
+# is complete are in it; [spine.sql](../datasets/berka_risk/spine.sql) is the query. The features are computed for each of its rows.
 
 # %%
 print((DATASETS / "berka_risk/features.py").read_text().partition("import eventlake as el")[2].strip())
@@ -103,13 +103,13 @@ for engine in ("duckdb", "polars"):
     assert again.manifest_hash == dataset.manifest_hash
 
 # %% [markdown]
-# Then history goes on: today the lake is told of something old, about an account that is in the dataset. At the old watermark nothing is different.
-# At the head nothing is either, because on the day of the grant nobody knew.
+# Then history goes on: today an old event is appended, about an account that is in the dataset. At the old watermark nothing changes.
+# At the head nothing changes either, because on the day of the grant nobody knew of it.
 
 # %%
 ours = (pl.col("type") == posted) & pl.col("subject").is_in(rows[entity].implode())
 one = lake.snapshot().scan().filter(ours).head(1).collect().row(0, named=True)
-late = {name: one[name] for name in ("source", "type", "subject", "time")} | {"id": "told-late", "data": json.loads(one["data"])}
+late = {name: one[name] for name in ("source", "type", "subject", "time")} | {"id": "recorded-late", "data": json.loads(one["data"])}
 lake.append([late])
 
 assert lake.build(risk, spine=spine, at=dataset.watermark, force=True).manifest_hash == dataset.manifest_hash
@@ -117,7 +117,7 @@ assert lake.build(risk, spine=spine).content_hash == dataset.content_hash
 lake.reproduce(dataset.manifest_hash)
 
 # %% [markdown]
-# And does any row know more than it may? `check_leakage` makes rows again from a history that ends at their cutoff; here a few of them.
+# And does any row know more than it may? `check_leakage` computes rows again from a history that ends at their cutoff; here ten of them.
 
 # %%
 report = el.check_leakage(dataset, rows=10)
@@ -175,8 +175,9 @@ plt.tight_layout()
 # %% [markdown]
 # ## 4. Calibration
 #
-# Does a risk of 30 % mean that three in ten go bad? The trees weigh both classes alike, so their mean vote ranks loans and is no probability: it is
-# too high. A logistic regression on its log-odds, fitted to the other four folds, makes it one. With so few bad loans, the bars are long.
+# Does a risk of 30 % mean that three in ten go bad? The trees weigh both classes alike, so their mean vote ranks loans but is not a
+# probability: it is too high. A logistic regression on its log-odds, fitted to the other four folds, calibrates it. With so few bad loans, the
+# error bars are long.
 
 # %%
 raw_risk = risks["static + history"].mean(axis=0)
@@ -184,19 +185,19 @@ log_odds = np.log(np.clip(raw_risk, 1e-3, 1 - 1e-3) / (1 - np.clip(raw_risk, 1e-
 folds = StratifiedKFold(5, shuffle=True, random_state=0)
 calibrated = cross_val_predict(LogisticRegression(C=np.inf), log_odds, bad, cv=folds, method="predict_proba")[:, 1]
 share = np.full(len(bad), bad.mean())
-brier = {name: brier_score_loss(bad, one) for name, one in {"everybody alike": share, "trees": raw_risk, "calibrated": calibrated}.items()}
+brier = {name: brier_score_loss(bad, one) for name, one in {"base rate": share, "trees": raw_risk, "calibrated": calibrated}.items()}
 print({name: round(value, 4) for name, value in brier.items()})
-assert brier["calibrated"] < min(brier["trees"], brier["everybody alike"])
+assert brier["calibrated"] < min(brier["trees"], brier["base rate"])
 
 # %%
 sixths = np.array_split(np.argsort(calibrated), 6)
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), width_ratios=(3, 4))
 for name, one, colour in (("trees", raw_risk, "#c28f2c"), ("calibrated", calibrated, "#35618f")):
-    said, seen = np.array([(one[group].mean(), bad[group].mean()) for group in sixths]).T
-    spread = np.sqrt(seen * (1 - seen) / len(sixths[0]))
-    left.errorbar(100 * said, 100 * seen, 100 * spread, fmt="o-", color=colour, linewidth=1.2, capsize=3, label=name)
+    predicted, observed = np.array([(one[group].mean(), bad[group].mean()) for group in sixths]).T
+    spread = np.sqrt(observed * (1 - observed) / len(sixths[0]))
+    left.errorbar(100 * predicted, 100 * observed, 100 * spread, fmt="o-", color=colour, linewidth=1.2, capsize=3, label=name)
 left.plot([0, 60], [0, 60], color="#bbbbbb", linewidth=0.8)
-left.set(xlabel="risk said, %", ylabel=f"{label}, %")
+left.set(xlabel="predicted risk, %", ylabel=f"{label}, %")
 left.set_title("sixths of the loans, by risk; bars are one standard error", fontsize=10)
 left.legend(frameon=False)
 shake = np.random.default_rng(0).uniform(-0.3, 0.3, len(bad))

@@ -22,7 +22,7 @@ def infer_schema(snapshot: Snapshot, event_type: str) -> Proposal:
         message = f"there is no event of type {event_type!r}"
         raise NotFoundError(
             message,
-            f"there are {', '.join(snapshot.types()) or 'none at all'}.",
+            f"the types that have events: {', '.join(snapshot.types()) or 'none'}.",
             event_type=event_type,
         )
     # Retractions need no payload, so an empty one says nothing about the schema.

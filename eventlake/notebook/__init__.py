@@ -11,7 +11,7 @@ _CELL = (
     "text-align:left;padding:2px 10px 2px 0;border:none;"
     "font-family:var(--jp-code-font-family,monospace)"
 )
-_LABEL = "text-align:left;padding:2px 14px 2px 0;border:none;opacity:.65"
+_LABEL = "text-align:left;padding:2px 14px 2px 0;border:none;opacity:.65;white-space:nowrap"
 _STYLES = {"table": _STYLE, "th": _LABEL, "td": _CELL}
 _MOST_ROWS = 30
 

@@ -82,5 +82,8 @@ def _described(event_type: str, given: Any) -> Schema:
     if hasattr(given, "to_schema") or hasattr(given, "columns"):
         return from_pandera(event_type, given)
     message = f"expected a schema of {event_type}, found {type(given).__name__}"
-    hint = "give a JSON Schema as a dict, a pandera.polars model or schema, or a pyarrow schema."
+    hint = (
+        "give a JSON Schema as a dict, a pandera.polars model or schema, a pyarrow schema, or the "
+        "schema of a proposal: lake.infer_schema(…).schema."
+    )
     raise InvalidInputError(message, hint, event_type=event_type)

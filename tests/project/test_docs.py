@@ -78,6 +78,11 @@ def test_every_python_session_is_a_block_that_is_run():
     assert {language for _, language in sessions} == {"pycon"}
 
 
+def test_every_decision_is_in_the_list_of_decisions():
+    listed = re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", (DOCS / "decisions/README.md").read_text())
+    assert listed == sorted(page.name for page in (DOCS / "decisions").glob("0*.md"))
+
+
 def test_every_page_is_in_the_navigation():
     navigation = set(
         re.findall(
