@@ -90,6 +90,6 @@ def check_origin(origin: str) -> str:
         message = f"origin must be 1 to 200 characters without blanks or '+', found {origin!r}"
         raise InvalidInputError(
             message,
-            "an origin names the lake permanently, like a URL without scheme: 'bank.example/loans'.",
+            "an origin is permanent; write it like a URL without scheme: 'bank.example/loans'.",
         )
     return origin

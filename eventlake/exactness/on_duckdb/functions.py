@@ -125,7 +125,7 @@ REFUSALS = {
         "avg mean",
         Refusal(
             "",
-            f"{ADDITION}; of decimals and integers the engines round the division differently",
+            f"{ADDITION}; the engines round the division of decimals and integers differently",
             "the mean of 0.1, 0.2, 0.3 in two orders",
             "the sum and the count of an exact value, and divide the one by the other as doubles in"
             " the last step",
