@@ -3,11 +3,11 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import polars as pl
 
+from eventlake.caches import CACHES
 from eventlake.core.documents.dataset import LEVELS, Parameter
 from eventlake.core.names import DATASET_NAME, is_text
 from eventlake.errors import InvalidProjectionError
@@ -23,7 +23,7 @@ FEATURES_FILE = "features.json"
 
 
 @verbs
-@dataclass(frozen=True)  # without slots, for the cached property
+@dataclass(frozen=True, slots=True)
 class Projection:
     """A definition that turns events into rows.
 
@@ -184,7 +184,7 @@ class Projection:
             spine_by=spine_by,
         )
 
-    @cached_property
+    @property
     def feature_set(self) -> FeatureSet:
         """The features that a projection of this kind declares.
 
@@ -194,7 +194,7 @@ class Projection:
         Raises:
             InvalidProjectionError: The text is not a feature set.
         """
-        return FeatureSet.from_text(self.name, self.sources[self.entry])
+        return _declared(self.name, self.sources[self.entry])
 
     @property
     def spine_entity(self) -> str:
@@ -275,6 +275,12 @@ def projection(
         )
 
     return define
+
+
+# By the text, not by the projection, whose sources a caller may change after they were parsed.
+@CACHES.memo(8)
+def _declared(name: str, text: str) -> FeatureSet:
+    return FeatureSet.from_text(name, text)
 
 
 def _columns(key: Iterable[str]) -> tuple[str, ...]:

@@ -357,3 +357,14 @@ def test_a_decorated_function_is_loaded_as_the_function_below_the_decorator(tmp_
     frame = function(make_lake("memory://").snapshot())
     assert isinstance(frame, pl.LazyFrame)
     assert frame.collect().height == 5
+
+
+def test_features_are_those_of_the_text_as_it_is_now():
+    projection, other = (
+        el.Projection.features(el.FeatureSet("loans", features=[el.count(event_type)]))
+        for event_type in ("payment.missed", "payment.received")
+    )
+    assert projection.feature_set.aggregates()[0].event_type == "payment.missed"
+    # A caller may keep, and change, the mapping that it passed.
+    projection.sources[projection.entry] = other.sources[other.entry]
+    assert projection.feature_set == other.feature_set
