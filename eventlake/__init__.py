@@ -59,11 +59,11 @@ from eventlake.log.maintaining.garbage import Garbage
 from eventlake.notebook import attach
 from eventlake.notebook.bar import install
 from eventlake.projections.projection import Projection, projection
+from eventlake.public_calls import declaration as _declaration
 from eventlake.schemas.infer import Proposal
 from eventlake.schemas.schema import Field, FieldType, Schema
 from eventlake.schemas.version import Version
 from eventlake.suggestions.suggest import no_name as _no_name
-from eventlake.verbs import declaration as _declaration
 
 _moved.install()
 

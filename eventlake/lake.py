@@ -59,13 +59,13 @@ from eventlake.log.maintaining.garbage import OLDER_THAN, Garbage, collect
 from eventlake.log.maintaining.register_schema import register
 from eventlake.log.maintaining.reserve import keep_reserve
 from eventlake.projections.projection import Projection
+from eventlake.public_calls import verb, verbs
 from eventlake.schemas.coerce_schema import schema_of
 from eventlake.schemas.infer import Proposal
 from eventlake.schemas.version import Version
 from eventlake.storage import Storage, from_uri
 from eventlake.tables import payloads
 from eventlake.trust import trust_of
-from eventlake.verbs import verb, verbs
 from eventlake.visible import redacted
 
 

@@ -77,7 +77,7 @@ MOVED = {
     "datasets.split": "datasets.inspecting.split",
     "datasets.tags": "datasets.store.tags",
     "datasets.verify": "datasets.verifying.verify",
-    "datasets.verify_again": "datasets.verifying.make_again",
+    "datasets.verify_again": "datasets.verifying.reproduce_all",
     "demo.run": "demo.run_demo",
     "elsewhere": "suggestions.suggest",
     "exactness.advice": "exactness.on_duckdb.advice",
@@ -188,6 +188,7 @@ MOVED = {
     "schemas.definition": "schemas.schema",
     "schemas.exact": "schemas.parse_row",
     "schemas.given": "schemas.coerce_schema",
+    "verbs": "public_calls",
 }
 """Old names and new ones, below ``eventlake``."""
 

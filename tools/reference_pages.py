@@ -284,8 +284,8 @@ def columns_built() -> tuple[dict[str, dict[str, str]], dict[str, object]]:
     for name, kind in AGGREGATES.items():
         options = {"window": "30d"} if kind.needs_window else {}
         more = {"lag": (1,), "quantile": (0.5,)}.get(name, ())
-        for field in FIELDS if kind.wanted else [""]:
-            if kind.wanted and kind.wanted(parsed[names[field]]):
+        for field in FIELDS if kind.expected_types else [""]:
+            if kind.expected_types and kind.expected_types(parsed[names[field]]):
                 continue
             arguments = (names[field],) if field else ()
             feature = getattr(el, name)("e", *arguments, *more, **options)

@@ -39,7 +39,7 @@ from eventlake.features.spines.spine import EventSpine
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.snapshot import Snapshot
 from eventlake.history.sql.result import to_pandas
-from eventlake.verbs import verbs
+from eventlake.public_calls import verbs
 
 Pin = Callable[[Checkpoint], PinnedHistory]
 """Opens the history of a checkpoint of the lake."""

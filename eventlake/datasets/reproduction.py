@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from eventlake.core.card import Card
 from eventlake.datasets.dataset import Dataset
-from eventlake.verbs import helpful
+from eventlake.public_calls import helpful
 
 
 @helpful

@@ -8,7 +8,7 @@ from eventlake.features.declared.declared_set import DeclaredSet
 from eventlake.features.plan_text import text
 from eventlake.features.planned.plan import compiled
 from eventlake.features.planned.sources import related
-from eventlake.verbs import verbs
+from eventlake.public_calls import verbs
 
 
 @verbs

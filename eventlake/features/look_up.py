@@ -60,15 +60,15 @@ def rows(
         InvalidInputError: A sum does not fit.
         CorruptionError: A segment of the history is damaged.
     """
-    found = with_delays(plan, sources(plan, history))
+    by_type = with_delays(plan, sources(plan, history))
     find: Find = (duckdb_parts if engine == "duckdb" else polars_parts).parts
     pieces = list(_pieces(plan, history, spine, limits.piece_rows))
     if len(pieces) == 1:
-        return _table(plan, find(plan, found, spine, limits), spine)
+        return _table(plan, find(plan, by_type, spine, limits), spine)
     made = []
     with task(f"looking up {plan.features.name}", len(pieces)) as advance:
         for some in pieces:
-            made.append(_table(plan, find(plan, _not_kept(found), some, limits), some))
+            made.append(_table(plan, find(plan, _uncached(by_type), some, limits), some))
             advance(1)
     # Pieces are of entities, so the rows come back out of order.
     return pa.concat_tables(made).sort_by("spine_row")
@@ -108,9 +108,9 @@ def _pieces(
         yield spine.filter((piece == number).to_arrow())
 
 
-def _not_kept(found: Mapping[str, Source]) -> dict[str, Source]:
+def _uncached(by_type: Mapping[str, Source]) -> dict[str, Source]:
     """The same sources, of which nothing is cached for the next build."""
-    return {name: replace(source, identity=None) for name, source in found.items()}
+    return {name: replace(source, identity=None) for name, source in by_type.items()}
 
 
 def hindsight(
@@ -131,13 +131,13 @@ def hindsight(
         cutoff and does not see. All events that some feature reads count if they happened before
         the cutoff, in its window or not.
     """
-    found, then, rows = sources(plan, history), sources(as_known(plan), history), 0
+    by_type, then, rows = sources(plan, history), sources(as_known(plan), history), 0
     pieces = list(_pieces(plan, history, spine, limits.piece_rows))
     if len(pieces) > 1:
-        found, then = _not_kept(found), _not_kept(then)
+        by_type, then = _uncached(by_type), _uncached(then)
     early, left_out = [], []
     for some in pieces:
-        differ, seen, missed = compare_hindsight(plan, found, then, some)
+        differ, seen, missed = compare_hindsight(plan, by_type, then, some)
         rows += int(differ.sum())
         early.append(seen)
         left_out.append(missed)

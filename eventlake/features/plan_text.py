@@ -119,7 +119,9 @@ def _program(plan: Plan, stream: Stream, parts: list[Part]) -> Iterator[str]:
     yield "events = events.select(\n    " + ",\n    ".join(shown) + ",\n)"
     counts = ".filter(r < c, u.is_null() | (u >= c))" if plan.has_validity else ""
     yield f'pairs = rows.join(events, on="entity"){counts}.sort("spine_row", "t", "sequence")'
-    made = ",\n    ".join(f"p{number}={_found(part, kinds)}" for number, part in enumerate(parts))
+    made = ",\n    ".join(
+        f"p{number}={_part_text(part, kinds)}" for number, part in enumerate(parts)
+    )
     yield f'found = pairs.group_by("spine_row").agg(\n    {made},\n)'
     nothing = ", ".join(
         f'pl.col("p{number}").fill_null(0)'
@@ -135,7 +137,7 @@ def _program(plan: Plan, stream: Stream, parts: list[Part]) -> Iterator[str]:
     )
 
 
-def _found(part: Part, kinds: Mapping[str, FieldType]) -> str:
+def _part_text(part: Part, kinds: Mapping[str, FieldType]) -> str:
     """The source of a part, over a row's events in the order of time."""
     start, end = part.window.start, part.window.end
     inside = f"t < {end.instant_in_python('c')}"

@@ -48,7 +48,7 @@ class PinnedHistory:
         manifest: The lake's manifest, which reaches beyond the watermark.
         catalogue: The schemas that events are read with.
         trust: The trust in the lake's writers.
-        fresh: Whether event tables are derived again, ignoring those that are stored.
+        ignore_stored: Whether event tables are derived again, ignoring those that are stored.
     """
 
     storage: Storage
@@ -58,7 +58,7 @@ class PinnedHistory:
     manifest: Manifest = field(repr=False, compare=False)
     catalogue: Catalogue = field(repr=False, compare=False)
     trust: Trust = field(default=OWN, repr=False, compare=False)
-    fresh: bool = False
+    ignore_stored: bool = False
     # Files that engines were told to open. ``retry`` looks here if a read fails.
     _opened: set[str] = field(default_factory=set, repr=False, compare=False)
 
@@ -198,7 +198,12 @@ class PinnedHistory:
         self.check_claims()
         return self._remember(
             event_tables(
-                self.storage, self.manifest, [schema], watermark, self.trust, fresh=self.fresh
+                self.storage,
+                self.manifest,
+                [schema],
+                watermark,
+                self.trust,
+                ignore_stored=self.ignore_stored,
             )
         )[0]
 
@@ -214,7 +219,12 @@ class PinnedHistory:
         if versions:
             self.check_claims()
         found = event_tables(
-            self.storage, self.manifest, versions, self.watermark, self.trust, fresh=self.fresh
+            self.storage,
+            self.manifest,
+            versions,
+            self.watermark,
+            self.trust,
+            ignore_stored=self.ignore_stored,
         )
         return {table.version.schema.event_type: table for table in self._remember(found)}
 
@@ -257,13 +267,15 @@ class PinnedHistory:
         """The files that engines were told to open and that no longer exist."""
         return sorted(path for path in list(self._opened) if _is_missing(path))
 
-    def with_schemas(self, schemas: Mapping[str, str], *, fresh: bool = False) -> "PinnedHistory":
+    def with_schemas(
+        self, schemas: Mapping[str, str], *, ignore_stored: bool = False
+    ) -> "PinnedHistory":
         """The same history, read with these schemas (event type to hash) instead of newer ones.
 
         Raises:
             NotFoundError: The lake has no such schema.
         """
-        return replace(self, catalogue=self.catalogue.pinned(schemas), fresh=fresh)
+        return replace(self, catalogue=self.catalogue.pinned(schemas), ignore_stored=ignore_stored)
 
     def check(self, *, changed_only: bool = False) -> None:
         """Hash every segment of the history again.

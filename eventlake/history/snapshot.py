@@ -20,9 +20,9 @@ from eventlake.history.resolve import at_checkpoint, checked_instant
 from eventlake.history.sql.result import SqlResult
 from eventlake.history.sql.result import query as run_query
 from eventlake.log.chain.open_or_create import open_chain
+from eventlake.public_calls import verbs
 from eventlake.tables.columns import NAMED, shown_columns
 from eventlake.tables.files import EventTable
-from eventlake.verbs import verbs
 from eventlake.visible import one_line, warn
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ class Snapshot:
                 raise
             # The schemas remain those that this snapshot was taken with.
             self.history = replace(
-                again, catalogue=self.history.catalogue, fresh=self.history.fresh
+                again, catalogue=self.history.catalogue, ignore_stored=self.history.ignore_stored
             )
             return self.history.retry(lambda: read(self.history))
 

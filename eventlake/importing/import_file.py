@@ -23,8 +23,8 @@ from eventlake.importing.staged import Staged
 from eventlake.importing.tables import Tables
 from eventlake.lake import Lake
 from eventlake.progress import task
+from eventlake.public_calls import helpful, verb
 from eventlake.storage.foreign import ROWS, foreign
-from eventlake.verbs import helpful, verb
 from eventlake.visible import redacted
 
 FIRST = 5

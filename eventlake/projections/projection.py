@@ -13,7 +13,7 @@ from eventlake.core.names import DATASET_NAME, is_text
 from eventlake.errors import InvalidProjectionError
 from eventlake.features.feature_set import FeatureSet
 from eventlake.projections.source import capture
-from eventlake.verbs import declaration, verbs
+from eventlake.public_calls import declaration, verbs
 
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
 # Recipes are canonical JSON, which has no floats.

@@ -74,7 +74,7 @@ def event_tables(
     watermark: int,
     trust: Trust,
     *,
-    fresh: bool = False,
+    ignore_stored: bool = False,
     merged_rows: int = MERGED_ROWS,
 ) -> list[EventTable]:
     """The tables of event types, in the order of ``versions``.
@@ -87,14 +87,14 @@ def event_tables(
         versions: The schemas to read with, of different types.
         watermark: The end of the history, exclusive.
         trust: What is trusted in the lake.
-        fresh: Whether to ignore stored tables and to store none.
+        ignore_stored: Whether to ignore stored tables and to store none.
         merged_rows: Small files are merged up to about this many rows, and at most as many are held
             in memory.
 
     Raises:
         CorruptionError: A segment is damaged.
     """
-    if fresh:
+    if ignore_stored:
         return [_fresh_table(storage, manifest, version, watermark, trust) for version in versions]
     tables = [
         _StoredTable(storage, manifest, version, watermark, trust, merged_rows=merged_rows)

@@ -16,8 +16,8 @@ from eventlake.cli import main
 from eventlake.core import layout
 from eventlake.datasets.building import build_once
 from eventlake.errors import InvalidProjectionError
+from eventlake.public_calls import verb
 from eventlake.storage import LocalStorage
-from eventlake.verbs import verb
 
 COMMAND = [sys.executable, "-c", "from eventlake.cli import main; main()"]
 SLOW = """SELECT b.sequence AS n, count(*) AS c FROM events a JOIN events b ON (a.sequence * 7919) % 1000 <= b.sequence % 1000

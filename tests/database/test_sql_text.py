@@ -52,7 +52,7 @@ LOOKED_AT = {
         "eventlake.features.on_duckdb.parts::parts::plan.parts_by_stream()",
         "eventlake.features.on_duckdb.parts::parts::replace(part, column='')",
         "eventlake.features.on_duckdb.database::Tables.forget::self.names.popitem()",
-        "eventlake.features.on_duckdb.database::Tables.made::self.names",
+        "eventlake.features.on_duckdb.database::Tables.materialize::self.names",
         "eventlake.importing.staged::Staged._read::columns",
         "eventlake.projections.on_duckdb.by_entity::OneEntity.__init__::self._tables",
         "eventlake.projections.on_duckdb.run::_Empty.hold::self._held",

@@ -279,14 +279,15 @@ def test_all_that_uses_what_is_archived_was_looked_at():
         for function in ast.walk(ast.parse(path.read_text()))
         if isinstance(function, ast.FunctionDef)
         for call in ast.walk(function)
-        if isinstance(call, ast.Call) and ast.unparse(call.func) in {"projection_of", "ready_again"}
+        if isinstance(call, ast.Call)
+        and ast.unparse(call.func) in {"projection_of", "prepare_reproduction"}
     }
     isolated_work = {
         ("reproduce", "_reproduce"),
-        ("make_again", "_reproduce"),
+        ("reproduce_all", "_reproduce"),
         ("leakage", "_checked"),
     }
-    below = {("reproduce", "ready_again"), ("explain", "_by_entity")}
+    below = {("reproduce", "prepare_reproduction"), ("explain", "_by_entity")}
     assert callers == isolated_work | below | {("recorded", "features_of")}
     handed = {
         (path.stem, ast.unparse(call.args[0]))

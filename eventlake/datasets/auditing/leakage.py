@@ -29,7 +29,7 @@ from eventlake.projections.computation import Computation
 from eventlake.projections.kinds import kind_of
 from eventlake.projections.projection import Projection
 from eventlake.projections.rows import finish
-from eventlake.verbs import helpful, verb
+from eventlake.public_calls import helpful, verb
 
 _SHOWN = 20
 _LEAK_COLUMNS = ("column", "stored", "rebuilt")

@@ -28,7 +28,7 @@ from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage
 from eventlake.trust import Trust, statement
 
 _LOG = logging.getLogger(__name__)
-_Found = TypeVar("_Found")
+_Result = TypeVar("_Result")
 
 _POLL_SECONDS = 0.1
 _REPORT_AFTER_SECONDS = 1.0
@@ -121,9 +121,9 @@ def record_built(archive: Archive) -> None:
 def build_lease(
     storage: Storage,
     recipe: Recipe,
-    look: Callable[[], _Found | None],
+    look: Callable[[], _Result | None],
     timing: LeaseTiming = LEASE_TIMING,
-) -> Iterator[_Found | None]:
+) -> Iterator[_Result | None]:
     """Yield what ``look`` finds, or None if the caller must compute it while holding the lease.
 
     Other builders of the recipe wait. A lease without a heartbeat for ``patience_seconds`` is

@@ -79,7 +79,7 @@ def reproduce(history: PinnedHistory, archive: Archive, *, trust: bool = False) 
 
 def _reproduce(history: PinnedHistory, archive: Archive, *, trust: bool) -> Reproduced:
     then = archive.manifest
-    built = make(ready_again(archive, history, archive.spine(), trust=trust))
+    built = make(prepare_reproduction(archive, history, archive.spine(), trust=trust))
     now = built.manifest
     identical = now.content_hash == then.content_hash
     environment_changes = _environment_changes(archive.provenance())
@@ -136,7 +136,7 @@ def _changed(then: Recipe, now: Recipe) -> set[str]:
     return {name for name in before if before[name] != after[name]}
 
 
-def ready_again(
+def prepare_reproduction(
     archive: Archive,
     history: PinnedHistory,
     spine: pa.Table | None,
@@ -167,7 +167,7 @@ def ready_again(
         hint = "read it, then pass trust=True or --trust."
         raise InvalidInputError(message, hint, source=f"{archive.folder}/{SOURCE}")
     projection = kind.loaded(projection)
-    history = history.with_schemas(recipe.schemas, fresh=True)
+    history = history.with_schemas(recipe.schemas, ignore_stored=True)
     computation = Computation(projection, history, spine, declared_types_of(archive))
     return ready(computation, as_in=recipe, limits=limits)
 

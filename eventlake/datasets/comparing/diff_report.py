@@ -10,7 +10,7 @@ from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.core.page import Section, as_html, as_text
 from eventlake.datasets.comparing.row_diff import RowChange, RowsDiff
 from eventlake.datasets.dataset import Dataset
-from eventlake.verbs import helpful
+from eventlake.public_calls import helpful
 
 ABSENT = "absent"
 _MOST_COLUMNS = 20

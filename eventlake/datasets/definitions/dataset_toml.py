@@ -21,9 +21,9 @@ from eventlake.projections.on_duckdb import run as duckdb_runner
 from eventlake.projections.on_duckdb.exact import check_exact
 from eventlake.projections.projection import Projection
 from eventlake.projections.source import check_imports, load, load_value
+from eventlake.public_calls import verb, verbs
 from eventlake.storage import is_uri, toml
 from eventlake.storage.files import check_below, read_below
-from eventlake.verbs import verb, verbs
 
 FILE = "dataset.toml"
 _MOST_BYTES = 16 << 20

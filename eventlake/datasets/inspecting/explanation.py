@@ -8,7 +8,7 @@ import polars as pl
 from eventlake.core.card import Card, counted
 from eventlake.core.format_value import shown
 from eventlake.core.instants import format_instant, micros
-from eventlake.verbs import helpful
+from eventlake.public_calls import helpful
 
 _SHOWN = 20
 

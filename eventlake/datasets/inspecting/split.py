@@ -17,7 +17,7 @@ from eventlake.errors import InvalidInputError, MissingDependencyError
 from eventlake.features.aggregates.exact_columns import doubles
 from eventlake.features.declared.window import Length, microseconds
 from eventlake.history.resolve import checked_instant
-from eventlake.verbs import helpful
+from eventlake.public_calls import helpful
 
 ENTITY, TIME = "entity", "time"
 _UNKNOWN = ("refuse", "drop")

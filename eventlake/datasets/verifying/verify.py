@@ -10,7 +10,7 @@ from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.datasets.store.archive import Archive, open_archive
 from eventlake.datasets.store.find import folders
 from eventlake.datasets.store.tags import holders, tagged
-from eventlake.datasets.verifying.make_again import MOST_SECONDS, derive_again
+from eventlake.datasets.verifying.reproduce_all import MOST_SECONDS, reproduce_all
 from eventlake.errors import EventlakeError, InvalidInputError, NotFoundError
 from eventlake.history.resolve import at_checkpoint
 from eventlake.history.verifying.report import Finding, Report, Tally
@@ -275,7 +275,7 @@ def verify_lake(
         chain = None
     found = verify_datasets(storage, chain, deep=deep)
     if deep and report.ok:
-        derive_again(checked, found.sound, found, trust=trust, seconds=seconds)
+        reproduce_all(checked, found.sound, found, trust=trust, seconds=seconds)
     elif deep:
         for archive in found.sound:
             found.doubt(archive.folder, "not reproduced: its history is damaged")

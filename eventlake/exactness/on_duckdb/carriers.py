@@ -84,13 +84,13 @@ class EntityRows:
         left = list(self.carriers)
         for one, other in pairs:
             # A condition equates two entities at a time; a third is met by a condition of its own.
-            met = [
+            matching = [
                 (first, second)
                 for first in left
                 for second in left
                 if first is not second and first.meets(second, one, other)
             ]
-            for first, second in met[:1]:
+            for first, second in matching[:1]:
                 left = [
                     first.joined(second),
                     *(

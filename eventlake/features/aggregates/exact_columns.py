@@ -114,30 +114,30 @@ def arithmetic(sign: str, left: pa.Array, right: pa.Array) -> pa.Array:
         one, other = doubles(left), doubles(right)
         # Infinities and NaN are results of IEEE 754; NumPy would warn of them.
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            made = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide}[sign](
+            result = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide}[sign](
                 one, other
             )
-        return pa.array(made, mask=null | (other == 0) if sign == "/" else null)
+        return pa.array(result, mask=null | (other == 0) if sign == "/" else null)
     (one, scale), (other, other_scale) = _units(left), _units(right)
     if sign == "/":
-        made = quotients(_narrow(one * 10**other_scale), _narrow(other * 10**scale))
-        return pc.if_else(pa.array(null), pa.scalar(None, pa.float64()), made)
+        result = quotients(_narrow(one * 10**other_scale), _narrow(other * 10**scale))
+        return pc.if_else(pa.array(null), pa.scalar(None, pa.float64()), result)
     if sign == "*":
-        made, scale = one * other, scale + other_scale
+        result, scale = one * other, scale + other_scale
     else:
         both = max(scale, other_scale)
         one, other, scale = one * 10 ** (both - scale), other * 10 ** (both - other_scale), both
-        made = one + other if sign == "+" else one - other
+        result = one + other if sign == "+" else one - other
     # A null counts as 0 above; its result is masked, but could overflow before.
-    made[null] = 0
+    result[null] = 0
     if pa.types.is_integer(left.type) and pa.types.is_integer(right.type):
         # Python's integers are converted one by one: a value that does not fit is an OverflowError.
-        return pa.array(made.astype(np.int64), pa.int64(), mask=null)
-    if scale > DIGITS or any(abs(value) >= 10**DIGITS for value in made):
+        return pa.array(result.astype(np.int64), pa.int64(), mask=null)
+    if scale > DIGITS or any(abs(value) >= 10**DIGITS for value in result):
         message = f"more than {DIGITS} digits"
         raise pa.ArrowInvalid(message)
     return scaled(
-        pa.array([Decimal(value) for value in made], pa.decimal128(DIGITS, 0), mask=null), scale
+        pa.array([Decimal(value) for value in result], pa.decimal128(DIGITS, 0), mask=null), scale
     )
 
 

@@ -74,8 +74,8 @@ class AggregateKind:
     Attributes:
         parts: Returns the exact parts that it is made of, for ``n``.
         finish: Makes the column of those parts, in their order.
-        wanted: Returns the types it takes if it does not take that of a field; otherwise None.
-            None for an aggregate that takes no field.
+        expected_types: Returns the types it takes if it does not take that of a field, otherwise
+            None. The attribute is None for an aggregate that takes no field.
         takes_unit: Whether it has a unit of time. If so, it cannot be a label.
         needs_window: Whether a window without a start is refused.
         n: Values that ``n`` may have.
@@ -87,7 +87,7 @@ class AggregateKind:
 
     parts: Callable[[int], tuple[PartKind, ...]]
     finish: Finish
-    wanted: Callable[[FieldType], str | None] | None = None
+    expected_types: Callable[[FieldType], str | None] | None = None
     takes_unit: bool = False
     needs_window: bool = False
     n: range = _NONE
@@ -98,7 +98,7 @@ class AggregateKind:
     @property
     def takes_field(self) -> bool:
         """Whether it reads a field of the payload."""
-        return self.wanted is not None
+        return self.expected_types is not None
 
     def is_numeric(self, field_type: FieldType | None) -> bool:
         """Whether arithmetic takes its column."""

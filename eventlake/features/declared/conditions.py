@@ -13,7 +13,7 @@ from typing import Any
 
 from eventlake.core.instants import micros
 from eventlake.errors import InvalidInputError
-from eventlake.verbs import declaration, helpful
+from eventlake.public_calls import declaration, helpful
 
 Value = str | int | bool | float | Decimal | date
 MOST_NESTED = 200

@@ -12,7 +12,7 @@ from eventlake.errors import InvalidInputError, InvalidProjectionError
 from eventlake.features.declared import features_json
 from eventlake.features.declared.feature import Aggregate, Feature, plain_name
 from eventlake.features.declared.relation import Relation
-from eventlake.verbs import verbs
+from eventlake.public_calls import verbs
 
 FORMAT = 1
 KNOWN = ("cutoff", "watermark")

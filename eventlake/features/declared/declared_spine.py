@@ -13,7 +13,7 @@ from eventlake.features.declared.conditions import Condition
 from eventlake.features.declared.feature import Aggregate
 from eventlake.features.declared.window import Window, microseconds
 from eventlake.history.resolve import checked_instant
-from eventlake.verbs import verbs
+from eventlake.public_calls import verbs
 
 CUTOFF = "cutoff"
 """The column of instants."""

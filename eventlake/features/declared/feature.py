@@ -11,7 +11,7 @@ from eventlake.errors import InvalidInputError
 from eventlake.features.aggregates.table import AGGREGATES, MOST_BEFORE, column_text
 from eventlake.features.declared.conditions import Condition, Value, where_of
 from eventlake.features.declared.window import UNITS, Length, Window, microseconds, spelled
-from eventlake.verbs import declaration, helpful
+from eventlake.public_calls import declaration, helpful
 
 C = TypeVar("C", bound=type)
 _DIGITS = 38

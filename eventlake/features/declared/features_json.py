@@ -213,7 +213,7 @@ def _aggregate(document: FeatureDocument) -> Aggregate:
         document.offset or 0,
         document.n or 0,
     )
-    made = Aggregate(
+    aggregate = Aggregate(
         kind=str(document.kind),
         event_type=str(document.event_type),
         field=document.field or None,
@@ -222,7 +222,7 @@ def _aggregate(document: FeatureDocument) -> Aggregate:
         n=n,
         unit=document.unit or None,
     )
-    return _checked(made)
+    return _checked(aggregate)
 
 
 def label(document: LabelDocument) -> Aggregate:
@@ -237,22 +237,23 @@ def label(document: LabelDocument) -> Aggregate:
     )
 
 
-def _checked(made: Aggregate) -> Aggregate:
+def _checked(aggregate: Aggregate) -> Aggregate:
     """Return an aggregate whose members are those that its kind takes."""
-    name, kind = made.kind, AGGREGATES[made.kind]
-    field, unit = made.field is not None, made.unit is not None
+    name, kind = aggregate.kind, AGGREGATES[aggregate.kind]
+    field, unit = aggregate.field is not None, aggregate.unit is not None
     if (field, unit) != (kind.takes_field, kind.takes_unit):
         message = (
-            f"expected a field and a unit as {name} takes them, found {made.field!r} and "
-            f"{made.unit!r}"
+            f"expected a field and a unit as {name} takes them, found {aggregate.field!r} and "
+            f"{aggregate.unit!r}"
         )
         raise ValueError(message)
-    if (kind.needs_window and made.window.length is None) or made.n not in kind.n:
+    if (kind.needs_window and aggregate.window.length is None) or aggregate.n not in kind.n:
         message = (
-            f"expected window and n as {name} takes them, found {made.window.length} and {made.n}"
+            f"expected window and n as {name} takes them, found {aggregate.window.length} "
+            f"and {aggregate.n}"
         )
         raise ValueError(message)
-    return made
+    return aggregate
 
 
 def condition(document: ConditionDocument) -> Condition:

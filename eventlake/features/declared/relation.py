@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from eventlake.errors import InvalidInputError
-from eventlake.verbs import declaration
+from eventlake.public_calls import declaration
 
 
 @dataclass(frozen=True, slots=True)

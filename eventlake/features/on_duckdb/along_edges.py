@@ -25,7 +25,7 @@ from eventlake.features.planned.plan import Part, Plan
 _ALONG = """
     WINDOW o AS (PARTITION BY {each} ORDER BY k, sequence ROWS UNBOUNDED PRECEDING)
     QUALIFY lead(k) OVER (PARTITION BY {each} ORDER BY k, sequence) IS DISTINCT FROM k"""
-_LOOKED = "\n    FROM q ASOF LEFT JOIN p ON {same} AND q.k > p.k"
+_AS_OF_JOIN = "\n    FROM q ASOF LEFT JOIN p ON {same} AND q.k > p.k"
 
 
 def along_edges(
@@ -77,25 +77,25 @@ def along_edges(
     # The value and the instant of the last event at an edge are beside the sums.
     stored = [value_of(name) for name in _stored(plan, parts)]
     events = _events_by_edge(plan, parts, edges, extremes, can_expire=can_expire)
-    running = [*(f"{made} OVER o AS {name}" for name, made in aggregates.items()), *stored]
+    running = [*(f"{column} OVER o AS {name}" for name, column in aggregates.items()), *stored]
     # Made once for these events; only the join below depends on the rows.
-    sums_table = tables.made(
+    sums_table = tables.materialize(
         f"WITH {', '.join([*ctes, events])}\nSELECT a, entity, k, {', '.join(running)} FROM g"
         + _ALONG.format(each=", ".join(by))
     )
     shown = [*(f"p.{name}" for name in aggregates), *(f"p.{name}" for name in stored), "p.k"]
     same = " AND ".join(f"q.{name} = p.{name}" for name in by)
-    found = [
-        _found(plan, place, part, looks[part], number=number, extremes=extremes, sums=sums)
+    shown_parts = [
+        _part_in_sql(plan, place, part, looks[part], number=number, extremes=extremes, sums=sums)
         for place, part in enumerate(parts)
     ]
     ctes += [
         f"p AS NOT MATERIALIZED (FROM {sums_table})",
         _probed(number, edges),
-        f"j AS (\n    SELECT q.spine_row, q.d, {', '.join(shown)}{_LOOKED.format(same=same)})",
+        f"j AS (\n    SELECT q.spine_row, q.d, {', '.join(shown)}{_AS_OF_JOIN.format(same=same)})",
         (
             "f AS (\n    SELECT "
-            + ",\n        ".join(["spine_row", *found])
+            + ",\n        ".join(["spine_row", *shown_parts])
             + "\n    FROM j GROUP BY spine_row)"
         ),
     ]
@@ -108,16 +108,16 @@ def _aggregates(
     sums: Mapping[Part, tuple[str, str]], extremes: Mapping[Part, str], *, can_expire: bool
 ) -> dict[str, str]:
     """What is computed along the edges, by column."""
-    made = dict(sums.values())
+    columns = dict(sums.values())
     # The same as count(*), in two thirds of its time.
-    made["n"] = "row_number()"
+    columns["n"] = "row_number()"
     # Running extremes cannot forget, so events that expire are left to a tree.
     unexpired = " FILTER (u IS NULL)" if can_expire else ""
-    made |= {
+    columns |= {
         name: f"{'min' if part.is_least else 'max'}({extreme_of(part)}){unexpired}"
         for part, name in extremes.items()
     }
-    return made
+    return columns
 
 
 def _stored(plan: Plan, parts: Sequence[Part]) -> dict[str, None]:
@@ -164,7 +164,7 @@ def _probed(number: Mapping[Probe, int], edges: Mapping[Edge, int]) -> str:
     )
 
 
-def _found(
+def _part_in_sql(
     plan: Plan,
     place: int,
     part: Part,

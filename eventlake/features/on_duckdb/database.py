@@ -34,7 +34,7 @@ class Tables:
 
     Args:
         plan: The plan.
-        found: The event tables, by type.
+        by_type: The event tables, by type.
         entities: Entities and their numbers (see ``entities_of``); becomes the table ``names``.
 
     Attributes:
@@ -43,12 +43,12 @@ class Tables:
         names: Names of computed tables by their query, in the order of creation.
     """
 
-    def __init__(self, plan: Plan, found: Mapping[str, Source], entities: pa.Table) -> None:
+    def __init__(self, plan: Plan, by_type: Mapping[str, Source], entities: pa.Table) -> None:
         self.entities = entities
         # Every query orders its rows, and reads a file once.
-        files = files_of(source.table for source in found.values())
+        files = files_of(source.table for source in by_type.values())
         self.connection = open_database(files, Resources(ordered=False, file_cache=False))
-        for name, source in found.items():
+        for name, source in by_type.items():
             create_table(
                 self.connection,
                 source.table,
@@ -101,7 +101,7 @@ class Tables:
         found = self.connection.execute("SELECT DISTINCT piece FROM pieces ORDER BY piece")
         return [piece for (piece,) in found.fetchall()]
 
-    def made(self, query: str) -> str:
+    def materialize(self, query: str) -> str:
         """Create the table of a query, unless it exists.
 
         Args:

@@ -32,23 +32,28 @@ _TOGETHER = 100
 
 
 def parts(
-    plan: Plan, found: Mapping[str, Source], spine: pa.Table, limits: LookUpLimits = LOOK_UP_LIMITS
+    plan: Plan,
+    by_type: Mapping[str, Source],
+    spine: pa.Table,
+    limits: LookUpLimits = LOOK_UP_LIMITS,
 ) -> dict[Part, pa.ChunkedArray]:
     """See ``Find``."""
     made: dict[Part, pa.ChunkedArray] = {}
     entities = entities_of(spine.column(plan.features.spine_entity))
-    identities = [(name, source.identity) for name, source in sorted(found.items())]
+    identities = [(name, source.identity) for name, source in sorted(by_type.items())]
     # Parts of a table in memory have no identity by which another build could find them.
     key = (
         None
         if any(one is None for _, one in identities)
         else ("duckdb", plan.known_at_cutoff, *identities)
     )
-    with ENGINE_CACHE.taken(key, entities, lambda: Tables(plan, found, entities)) as tables:
+    with ENGINE_CACHE.taken(key, entities, lambda: Tables(plan, by_type, entities)) as tables:
         tables.ask(plan, spine)
         for stream, wanted in plan.parts_by_stream().items():
-            source = found[stream.event_type]
-            events = tables.made(events_of(plan, stream, wanted, can_expire=source.can_expire))
+            source = by_type[stream.event_type]
+            events = tables.materialize(
+                events_of(plan, stream, wanted, can_expire=source.can_expire)
+            )
             # Before anything is added up: afterwards an overflow would be the engine's error, and
             # differ.
             check_sums(
@@ -148,7 +153,7 @@ def _queries(
     ):
         counted = is_counted(plan, few=few)
         shown = placed(events, counted=counted)
-        shown = f"SELECT * FROM {tables.made(shown)}" if counted else shown
+        shown = f"SELECT * FROM {tables.materialize(shown)}" if counted else shown
     # DuckDB would copy what a query uses more than once; the events are in a table already.
     e = f"e AS NOT MATERIALIZED ({shown})"
     added, kept = partial(along_edges, tables=tables, delay=source.delay), len(tables.names)

@@ -33,14 +33,17 @@ Look = tuple[Edge, Bound | None]
 
 
 def parts(
-    plan: Plan, found: Mapping[str, Source], spine: pa.Table, limits: LookUpLimits = LOOK_UP_LIMITS
+    plan: Plan,
+    by_type: Mapping[str, Source],
+    spine: pa.Table,
+    limits: LookUpLimits = LOOK_UP_LIMITS,
 ) -> dict[Part, pa.ChunkedArray | pa.Array]:
     """See ``Find``."""
     rows, entities = spine_rows(plan, spine)
     made: dict[Part, pa.ChunkedArray | pa.Array] = {}
     for stream, wanted in plan.parts_by_stream().items():
         source, columns = (
-            found[stream.event_type],
+            by_type[stream.event_type],
             sorted({part.column for part in wanted if part.column}),
         )
         with kept(plan, stream, columns, source, entities) as prefix:
@@ -158,7 +161,7 @@ class _Answers:
         at_start = (end.edge, None) if start is None else (start.edge, start.bound)
         return (end.edge, end.bound), at_start
 
-    def _found(self, look: Look) -> Integers:
+    def _places_at(self, look: Look) -> Integers:
         """The number of edges, of all entities, before a look; in the order of the rows."""
         if look not in self._places:
             edge, bound = look
@@ -229,14 +232,14 @@ class _Answers:
         """The sum over all events whose edge is before a look."""
         edge, name = look[0], f"{kind.name} {part.column}"
         if not part.column:
-            return pl.Series(self._found(look))
+            return pl.Series(self._places_at(look))
         if (edge, name) not in self._sums:
             values, order = self._measure(part.column, kind.power), self._edge(edge).order
             values = values if order is None else values.gather(order)
             self._sums[edge, name] = pl.concat(
                 [pl.Series([0], dtype=values.dtype), values.cum_sum()]
             )
-        return self._sums[edge, name].gather(self._found(look))
+        return self._sums[edge, name].gather(self._places_at(look))
 
     def _measure(self, column: str, power: int) -> pl.Series:
         """What each event adds to a running sum."""
@@ -260,7 +263,7 @@ class _Answers:
         return (values.to_physical() if values.dtype == pl.Decimal else values).fill_null(0)
 
     def _placed(self, part: Part) -> pl.Series:
-        last, first = map(self._found, self._looks(part))
+        last, first = map(self._places_at, self._looks(part))
         places = last - 1 - part.place if part.place >= 0 else first
         inside = places >= first if part.place >= 0 else last > first
         where = pl.Series(np.where(inside, places, -1))
@@ -279,7 +282,7 @@ class _Answers:
         """The least or greatest place or value of events that entered before the window's end."""
         (edge, bound), _ = self._looks(part)
         found = (
-            self._greatest(part, edge)[self._found((edge, bound))]
+            self._greatest(part, edge)[self._places_at((edge, bound))]
             - self._codes * self._sorted.height
         )
         if self._can_expire:

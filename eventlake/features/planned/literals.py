@@ -133,5 +133,5 @@ def in_python(value: Plain, kind: FieldType) -> str:
         return f"pl.lit(Decimal({value!r}), pl.Decimal({kind.precision}, {kind.scale}))"
     if kind.kind == "timestamp":
         return f"pl.lit(datetime.fromisoformat({value!r}), pl.Datetime('us', 'UTC'))"
-    made = {"date": f"date.fromisoformat({value!r})", "float64": f"float({value!r})"}
-    return f"pl.lit({made.get(kind.kind, repr(value))})"
+    in_polars = {"date": f"date.fromisoformat({value!r})", "float64": f"float({value!r})"}
+    return f"pl.lit({in_polars.get(kind.kind, repr(value))})"

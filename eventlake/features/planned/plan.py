@@ -218,11 +218,11 @@ class _Compiler:
             self.by[one.event_type], self.entities[one.event_type] = self.fields.entity(
                 one.event_type, self.features.by
             )
-        wanted = AGGREGATES[one.kind].wanted
-        if wanted is None:
+        expected_types = AGGREGATES[one.kind].expected_types
+        if expected_types is None:
             return "", None
         column, kind = self.fields.column(one.event_type, one.field or "")
-        if kind.kind != UNKNOWN and (other := wanted(kind)):
+        if kind.kind != UNKNOWN and (other := expected_types(kind)):
             self.fields.refuse(
                 f"{one.kind}({one.event_type!r}, {one.field!r}) takes {other}; the field is {kind}",
                 _other(one, kind),

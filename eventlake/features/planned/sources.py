@@ -70,7 +70,7 @@ class Find(Protocol):
     def __call__(
         self,
         plan: Plan,
-        found: Mapping[str, Source],
+        by_type: Mapping[str, Source],
         spine: pa.Table,
         limits: LookUpLimits = LOOK_UP_LIMITS,
     ) -> Mapping[Part, pa.ChunkedArray | pa.Array]:
@@ -78,7 +78,7 @@ class Find(Protocol):
 
         Args:
             plan: The plan.
-            found: The event tables, by type.
+            by_type: The event tables, by type.
             spine: The spine, with ``spine_row`` as its first column.
             limits: Sizes by which parts are found.
 
@@ -138,12 +138,12 @@ def _belong(
     )
 
 
-def with_delays(plan: Plan, found: Mapping[str, Source]) -> dict[str, Source]:
+def with_delays(plan: Plan, by_type: Mapping[str, Source]) -> dict[str, Source]:
     """The sources with their delays, by which windows can share the edge of time."""
     wanted = plan.known_at_cutoff and not plan.related
     return {
         name: replace(source, delay=_delay(source.table)) if wanted else source
-        for name, source in found.items()
+        for name, source in by_type.items()
     }
 
 

@@ -104,7 +104,7 @@ def labelled(
         replace(window(spine, one, horizon), given_name=f"{_LABEL}_{number}")
         for number, (_, one, horizon) in enumerate(spine.labels)
     ]
-    found = _found(spine, history, chosen, ahead)
+    found = _label_values(spine, history, chosen, ahead)
     ends = {one.event_type: known_to(history, one.event_type, until) for one in ahead}
     labels = [
         # If no source has reported, the comparison is null, and so is the label.
@@ -151,18 +151,18 @@ def explained(
     return Ahead(events, known=False, text=text)
 
 
-def _found(
+def _label_values(
     spine: DeclaredSpine, history: PinnedHistory, chosen: pl.DataFrame, ahead: Sequence[Aggregate]
 ) -> pl.DataFrame:
     """The labels of every row, known or not."""
-    found = _looked_up(spine, history, chosen, ahead)
+    found = _look_up(spine, history, chosen, ahead)
     own = [one for one in ahead if not spine.monthly and one.event_type == spine.event_type]
     if not own:
         return found
     # A correction may have moved a row's own event past the cutoff: it is left out by sequence.
     for some in _moved(spine, history, chosen, max(one.window.length or 0 for one in own)):
         others = [replace(one, where=_without(one, some[_OWN])) for one in own]
-        again = _looked_up(spine, history, chosen[some[_ROW]], others).select(
+        again = _look_up(spine, history, chosen[some[_ROW]], others).select(
             one.column for one in own
         )
         found = found.update(
@@ -176,14 +176,14 @@ def _without(label: Aggregate, sequences: pl.Series) -> Condition:
     return others if label.where is None else label.where & others
 
 
-def _looked_up(
+def _look_up(
     spine: DeclaredSpine, history: PinnedHistory, chosen: pl.DataFrame, ahead: Sequence[Aggregate]
 ) -> pl.DataFrame:
     plan = compiled(label_set(spine, ahead), history.catalogue)
-    asked = chosen.select(
+    rows_wanted = chosen.select(
         pl.int_range(pl.len(), dtype=pl.Int64).alias("spine_row"), spine.by, CUTOFF
     )
-    return pl.DataFrame(rows(plan, history, asked.to_arrow(), "polars")).with_row_index(_ROW)
+    return pl.DataFrame(rows(plan, history, rows_wanted.to_arrow(), "polars")).with_row_index(_ROW)
 
 
 def _moved(

@@ -26,8 +26,8 @@ from eventlake.features.declared.declared_spine import CUTOFF, DeclaredSpine
 from eventlake.features.spines.spine_file import declared_types, read_spine
 from eventlake.features.spines.spine_rows import rows_of
 from eventlake.history.pinned import PinnedHistory
+from eventlake.public_calls import declaration, verb, verbs
 from eventlake.suggestions.suggest import no_name
-from eventlake.verbs import declaration, verb, verbs
 
 
 @verbs

@@ -102,10 +102,10 @@ def _events(
         if spine.known == "cutoff"
         else polars_scan.table(table, polars_scan.LATEST)
     )
-    return _wanted(spine, plan, unfolded(events, nested | dict(plan.nested[spine.event_type])))
+    return _matching(spine, plan, unfolded(events, nested | dict(plan.nested[spine.event_type])))
 
 
-def _wanted(spine: DeclaredSpine, plan: Plan, frame: pl.LazyFrame) -> pl.LazyFrame:
+def _matching(spine: DeclaredSpine, plan: Plan, frame: pl.LazyFrame) -> pl.LazyFrame:
     """The events that satisfy the condition and have an entity, in the column ``_ENTITY``."""
     (stream,) = plan.parts_by_stream()
     if stream.where is not None:
@@ -154,13 +154,12 @@ def _month_ends(spine: DeclaredSpine, history: PinnedHistory) -> pl.DataFrame:
     if spine.known == "watermark":
         end = known_to(history, spine.event_type, until_of(spine))
         return _months(spine, _events(spine, history, _plan_of(spine, history), {}), end)
-    asked, known = _known_months(spine, history)
-    if asked.height and not known.height:
+    month_ends, known = _known_months(spine, history)
+    if month_ends.height and not known.height:
         first = history.first_recorded()
         message = (
-            f"spine of {spine.event_type}: at none of the {asked.height:,} ends of months was an "
-            "event known; the first was recorded "
-            f"at {format_instant(first or 0)}"
+            f"spine of {spine.event_type}: at none of the {month_ends.height:,} ends of months "
+            f"was an event known; the first was recorded at {format_instant(first or 0)}"
         )
         hint = (
             "a history that was imported is known from its import on: build features with "
@@ -177,22 +176,24 @@ def _known_months(
     """Ends of months of all events as first recorded, and those at which some event was known."""
     plan, end = _plan_of(spine, history), known_to(history, spine.event_type, until_of(spine))
     table = history.table(spine.event_type)
-    frame = _wanted(spine, plan, unfolded(polars_scan.table(table), plan.nested[spine.event_type]))
-    asked = _months(spine, frame, end)
-    return asked, _known(spine, history, asked)
+    frame = _matching(
+        spine, plan, unfolded(polars_scan.table(table), plan.nested[spine.event_type])
+    )
+    month_ends = _months(spine, frame, end)
+    return month_ends, _known(spine, history, month_ends)
 
 
-def _known(spine: DeclaredSpine, history: PinnedHistory, asked: pl.DataFrame) -> pl.DataFrame:
+def _known(spine: DeclaredSpine, history: PinnedHistory, month_ends: pl.DataFrame) -> pl.DataFrame:
     """The rows at whose cutoff a valid event of the entity was known."""
     one = Aggregate("exists", spine.event_type, where=spine.where, given_name="eventlake_known")
     plan = compiled(
         FeatureSet("spine", by=spine.by, features=(one,), known="cutoff", depth=spine.depth),
         history.catalogue,
     )
-    table = asked.select(
+    table = month_ends.select(
         pl.int_range(pl.len(), dtype=pl.Int64).alias("spine_row"), spine.by, CUTOFF
     ).to_arrow()
-    return asked.filter(pl.DataFrame(rows(plan, history, table, "polars"))["eventlake_known"])
+    return month_ends.filter(pl.DataFrame(rows(plan, history, table, "polars"))["eventlake_known"])
 
 
 def _months(spine: DeclaredSpine, frame: pl.LazyFrame, end: int | None) -> pl.DataFrame:

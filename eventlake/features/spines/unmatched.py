@@ -88,14 +88,14 @@ def unmatched(plan: Plan, history: PinnedHistory, rows: pa.Table) -> dict[str, s
     Returns:
         A message by event type; none for types without events.
     """
-    asked = (
+    entities = (
         pl.DataFrame(rows.select([plan.features.spine_entity]))
         .to_series()
         .drop_nulls()
         .unique(maintain_order=True)
         .alias(_ENTITY)
     )
-    if not len(asked):
+    if not len(entities):
         return {}
     above = related(plan, history).lazy() if plan.related else None
     found = {}
@@ -110,42 +110,42 @@ def unmatched(plan: Plan, history: PinnedHistory, rows: pa.Table) -> dict[str, s
         some = named.unique().head(_SHOWN).collect()[_ENTITY]
         if (
             len(some)
-            and not named.join(asked.to_frame().lazy(), on=_ENTITY, how="semi")
+            and not named.join(entities.to_frame().lazy(), on=_ENTITY, how="semi")
             .head(1)
             .collect()
             .height
         ):
-            hint = _alike(plan.features.spine_entity, asked, named) or _HINT
+            hint = _alike(plan.features.spine_entity, entities, named) or _HINT
             found[event_type] = (
                 f"feature set {plan.features.name}: no entity of the spine has an event of "
                 f"{event_type}: the spine names "
-                f"{_texts(asked.head(_SHOWN))}, events name {_texts(some.sort())}; {hint}"
+                f"{_texts(entities.head(_SHOWN))}, events name {_texts(some.sort())}; {hint}"
             )
     return found
 
 
-def _alike(column: str, asked: pl.Series, named: pl.LazyFrame) -> str | None:
+def _alike(column: str, entities: pl.Series, named: pl.LazyFrame) -> str | None:
     """How names of the spine differ from names of events, and how to make them equal.
 
     None if no single known difference explains it.
     """
-    if asked.dtype != pl.String:
+    if entities.dtype != pl.String:
         return None
     for difference, of_spine, of_events, written in _SPELLINGS:
         there = named.select(pl.col(_ENTITY), of_events(pl.col(_ENTITY)).alias("alike")).unique()
         pairs = (
-            asked.to_frame("asked")
+            entities.to_frame("entities")
             .lazy()
-            .select("asked", of_spine(pl.col("asked")).alias("alike"))
+            .select("entities", of_spine(pl.col("entities")).alias("alike"))
             .join(there, on="alike")
         )
         first = pairs.head(1).collect()
         if first.height:
-            asked_one, event_one = first["asked"][0], first[_ENTITY][0]
-            prefix = event_one[: len(event_one) - len(asked_one)]
+            entity_one, event_one = first["entities"][0], first[_ENTITY][0]
+            prefix = event_one[: len(event_one) - len(entity_one)]
             write = written.format(column=f"pl.col({column!r})", prefix=repr(prefix))
             return (
-                f"{shown_short(asked_one)} and {shown_short(event_one)} differ {difference}: "
+                f"{shown_short(entity_one)} and {shown_short(event_one)} differ {difference}: "
                 f"{write}"
             )
     return None

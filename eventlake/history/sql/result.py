@@ -14,7 +14,7 @@ from eventlake.errors import InvalidInputError, MissingDependencyError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.sql.duckdb_views import connect
 from eventlake.history.sql.refusals import advice, reason, tables_hint
-from eventlake.verbs import helpful
+from eventlake.public_calls import helpful
 from eventlake.visible import safe
 
 _FRAMES = (

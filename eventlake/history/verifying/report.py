@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from eventlake.core.card import Card, counted
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.errors import EventlakeError
-from eventlake.verbs import helpful
+from eventlake.public_calls import helpful
 from eventlake.visible import safe
 
 

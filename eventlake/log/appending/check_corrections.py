@@ -86,10 +86,10 @@ def resolve_in(named: References, events: pl.DataFrame) -> tuple[References, lis
         The references that are not found, and the problems of those that are.
     """
     # An id names an event only together with its source.
-    met = named.frame.join(events, on=["source", "id"], how="inner", suffix="_found")
-    left = named.frame.join(met.select("row"), on="row", how="anti")
+    matched = named.frame.join(events, on=["source", "id"], how="inner", suffix="_found")
+    left = named.frame.join(matched.select("row"), on="row", how="anti")
     # A correction must come after what it corrects, in the batch as in the log.
-    later = met.filter(pl.col("at").cast(pl.Int64) >= pl.col("row"))
+    later = matched.filter(pl.col("at").cast(pl.Int64) >= pl.col("row"))
     problems = [
         Problem(
             row,
@@ -99,12 +99,12 @@ def resolve_in(named: References, events: pl.DataFrame) -> tuple[References, lis
         )
         for row, corrects in later.select("row", "id").iter_rows()
     ]
-    return References(left), [*problems, *_mismatches(met)]
+    return References(left), [*problems, *_mismatches(matched)]
 
 
 def dangling_problems(chain: Chain, named: References) -> Iterator[Problem]:
     """The references to events that the lake lacks, or holds with another type or subject."""
-    met = [pl.DataFrame(schema={"row": pl.Int64})]
+    matched = [pl.DataFrame(schema={"row": pl.Int64})]
     if named.rows:
         for matches, stored in known_events(chain, named, 0, EVENT):
             found = named.frame[[match.row for match in matches]]
@@ -113,10 +113,10 @@ def dangling_problems(chain: Chain, named: References) -> Iterator[Problem]:
                     pl.col("type").alias("type_found"), pl.col("subject").alias("subject_found")
                 )
             )
-            met.append(both.select("row"))
+            matched.append(both.select("row"))
             yield from _mismatches(both)
     for row, source, corrects in (
-        named.frame.join(pl.concat(met), on="row", how="anti")
+        named.frame.join(pl.concat(matched), on="row", how="anti")
         .select("row", "source", "id")
         .iter_rows()
     ):
@@ -128,11 +128,11 @@ def dangling_problems(chain: Chain, named: References) -> Iterator[Problem]:
         )
 
 
-def _mismatches(met: pl.DataFrame) -> Iterator[Problem]:
+def _mismatches(matched: pl.DataFrame) -> Iterator[Problem]:
     """The corrections of an event of another type or about another subject."""
     for name in ("type", "subject"):
         # A missing subject equals only a missing one.
-        other = met.filter(pl.col(name).ne_missing(pl.col(f"{name}_found")))
+        other = matched.filter(pl.col(name).ne_missing(pl.col(f"{name}_found")))
         for row, corrects, own, found in other.select(
             "row", "id", name, f"{name}_found"
         ).iter_rows():

@@ -85,14 +85,14 @@ def known_events(
             versions.update(version for version in some if version < chain.next_version)
     for start, events in events_of(chain, versions, columns):
         stored = pl.DataFrame(events)
-        met = pairs.join(stored.select(_KEY).with_row_index("at"), on=_KEY).select(
+        matched = pairs.join(stored.select(_KEY).with_row_index("at"), on=_KEY).select(
             "row", "at", *_KEY
         )
-        if met.height:
+        if matched.height:
             yield (
                 [
                     Match(row, start + at, (source, name))
-                    for row, at, source, name in met.iter_rows()
+                    for row, at, source, name in matched.iter_rows()
                 ],
-                stored[met["at"]],
+                stored[matched["at"]],
             )

@@ -6,7 +6,7 @@ from eventlake.core.card import Card, counted
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.core.instants import format_instant
 from eventlake.log.chain.entry import Entry
-from eventlake.verbs import helpful
+from eventlake.public_calls import helpful
 
 
 @helpful

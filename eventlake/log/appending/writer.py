@@ -14,7 +14,7 @@ from eventlake.errors import InvalidInputError
 from eventlake.log.appending.group_commit import Member
 from eventlake.log.appending.read_events import countable
 from eventlake.log.appending.receipt import Receipt
-from eventlake.verbs import verbs
+from eventlake.public_calls import verbs
 
 
 @verbs

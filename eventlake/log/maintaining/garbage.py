@@ -31,8 +31,8 @@ from eventlake.log.maintaining.check_compaction import check_compacted
 from eventlake.log.maintaining.reserve import keep_reserve, with_room
 from eventlake.log.next_commit import plain_commit
 from eventlake.progress import task
+from eventlake.public_calls import helpful
 from eventlake.storage import Storage, StoredObject
-from eventlake.verbs import helpful
 
 OLDER_THAN = timedelta(days=7)
 

@@ -88,7 +88,7 @@ class Watch:
     def __init__(self) -> None:
         self._before: Any = None
         self._on = False
-        self._found: InvalidProjectionError | None = None
+        self._error: InvalidProjectionError | None = None
 
     def __enter__(self) -> None:
         self._before, self._on = sys.getprofile(), True
@@ -97,9 +97,9 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self._on = False
         sys.setprofile(self._before)
-        if self._found is not None:
+        if self._error is not None:
             # Raised even if the function caught the error.
-            raise self._found
+            raise self._error
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -129,8 +129,8 @@ class Watch:
                 "a projection that is declared exact may not collect: "
                 "what is taken out of a frame is in no plan, and is not checked"
             )
-            self._found = InvalidProjectionError(
+            self._error = InvalidProjectionError(
                 message,
                 f'leave out {name}(), join the lazy frame instead; or declare level="fixed".',
             )
-            raise self._found
+            raise self._error

@@ -16,7 +16,7 @@ from eventlake.datasets.building.environment import environment
 from eventlake.datasets.building.given_spine import spine_of_events
 from eventlake.datasets.building.isolated import isolated
 from eventlake.datasets.building.ready import make
-from eventlake.datasets.building.reproduce import manifest_differences, ready_again
+from eventlake.datasets.building.reproduce import manifest_differences, prepare_reproduction
 from eventlake.datasets.store.archive import EVENT_SPINE, Archive
 from eventlake.errors import CorruptionError, EventlakeError, NotFoundError, NotIdenticalError
 from eventlake.features.spines.spine import spine_of
@@ -34,7 +34,7 @@ LEAST_SECONDS = 1
 """The time limit does not fall below it."""
 
 
-def derive_again(
+def reproduce_all(
     chain: Chain,
     archives: Sequence[Archive],
     tally: Tally,
@@ -90,7 +90,9 @@ def _reproduce(
     tally, then = Tally(), archive.manifest
     # More rows than the manifest has are a difference already, and could fill the memory.
     limits = Limits(then.rows, seconds)
-    ready_build = ready_again(archive, history, archive.spine(), trust=trust, limits=limits)
+    ready_build = prepare_reproduction(
+        archive, history, archive.spine(), trust=trust, limits=limits
+    )
     try:
         now = make(ready_build, changed_only=True).manifest
     except NotIdenticalError as error:
@@ -114,7 +116,7 @@ def _check_spines(archive: Archive, history: PinnedHistory, tally: Tally) -> Non
     """Derive each declared event spine again, and compare it with the recipe's."""
     recipe = archive.manifest.recipe
     # Stored event tables may be forged too, so they are derived again.
-    history = history.with_schemas(recipe.schemas, fresh=True)
+    history = history.with_schemas(recipe.schemas, ignore_stored=True)
     for provenance, _ in archive.attempts():
         if EVENT_SPINE not in provenance:
             continue
