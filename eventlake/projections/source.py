@@ -14,8 +14,8 @@ import types
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache, wraps
-from importlib.metadata import packages_distributions
+from functools import lru_cache, wraps
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from eventlake.storage.scratch import new_folder
 
 NOTEBOOK_FILE = "projection.py"
 _importing = threading.RLock()
+_source_folders: list[str] = []
+"""Folders of archived sources that are importable now."""
 
 
 def _after_fork() -> None:
@@ -126,16 +128,32 @@ def _is_installed(module: str) -> bool:
     top = module.partition(".")[0]
     if top in sys.stdlib_module_names or top == __name__.partition(".")[0]:
         return True
-    if top not in _installed():
+    # Metadata among the sources of a projection, importable while it runs, installs nothing.
+    path = tuple(folder for folder in sys.path if folder not in _source_folders)
+    if top not in _installed(path):
         # A notebook may install a package after its first projection.
         _installed.cache_clear()
-    return top in _installed()
+    return top in _installed(path)
 
 
-@cache
-def _installed() -> frozenset[str]:
+@lru_cache(4)
+def _installed(path: tuple[str, ...]) -> frozenset[str]:
+    """The top-level modules of the packages that are installed on an import path."""
     # Reading the metadata of every installed package takes some 0.3 s.
-    return frozenset(packages_distributions())
+    return frozenset(
+        name for package in distributions(path=list(path)) for name in _top_level(package)
+    )
+
+
+def _top_level(package: Distribution) -> set[str]:
+    # As ``packages_distributions``, which always reads the whole ``sys.path``.
+    if declared := (package.read_text("top_level.txt") or "").split():
+        return set(declared)
+    return {
+        file.parts[0] if len(file.parts) > 1 else file.stem
+        for file in package.files or ()
+        if file.suffix == ".py"
+    }
 
 
 def _notebook_source(function: types.FunctionType) -> str:
@@ -323,11 +341,13 @@ def _importing_from(folder: Path) -> Iterator[None]:
         }
         for name in hidden:
             del sys.modules[name]
+        _source_folders.append(str(folder))
         sys.path.insert(0, str(folder))
         try:
             yield
         finally:
             sys.path.remove(str(folder))
+            _source_folders.remove(str(folder))
             for name in [name for name in sys.modules.copy() if name.partition(".")[0] in names]:
                 del sys.modules[name]
             sys.modules.update(hidden)

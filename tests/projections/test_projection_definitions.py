@@ -368,3 +368,17 @@ def test_features_are_those_of_the_text_as_it_is_now():
     # A caller may keep, and change, the mapping that it passed.
     projection.sources[projection.entry] = other.sources[other.entry]
     assert projection.feature_set == other.feature_set
+
+
+def test_metadata_among_the_sources_of_a_projection_installs_nothing():
+    sources = {
+        "p.py": "from eventlake.projections.source import check_imports\n"
+        "def checked(): check_imports({'q.py': 'import undeclared_package'})\n",
+        "undeclared-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: undeclared\nVersion: 1.0\n",
+        "undeclared-1.0.dist-info/top_level.txt": "undeclared_package\n",
+    }
+    function = load("p.py:checked", sources)
+    # Neither while the sources are importable nor afterwards.
+    for check in (function, lambda: check_imports({"q.py": "import undeclared_package"})):
+        with pytest.raises(InvalidProjectionError, match="neither installed nor declared"):
+            check()
