@@ -28,6 +28,11 @@ class Address:
     path: str
     spelled: str
 
+    @property
+    def uri(self) -> str:
+        """The URI, with its scheme in lower case."""
+        return f"{self.scheme}://{self.authority}{self.spelled}"
+
 
 def address(text: str) -> Address | None:
     """Parse a URI; None if the text is a path.

@@ -29,7 +29,8 @@ from eventlake.storage.port import (
     whole_range,
 )
 
-SCHEMES = frozenset({"s3", "gs", "az", "abfs", "abfss"})
+SCHEMES = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE", "abfs": "AZURE", "abfss": "AZURE"}
+"""The schemes of object stores, each with the prefix of its environment variables."""
 _WITH_CONTAINER = frozenset({"abfs", "abfss"})
 """Azure's schemes in which the part before @ is a container rather than a user."""
 # A request costs more time than so many bytes.
@@ -108,7 +109,7 @@ class ObjectStorage(Folderless):
         except ImportError as error:
             message = f"lakes at {given.scheme}:// need obstore"
             raise MissingDependencyError(message, "pip install 'eventlake[objects]'") from error
-        uri = f"{given.scheme}://{given.authority}{given.spelled}".rstrip("/")
+        uri = given.uri.rstrip("/")
         self._uri = uri
         self._obstore = obstore
         self._errors = obstore.exceptions
@@ -290,7 +291,7 @@ class ObjectStorage(Folderless):
 
 def _client(scheme: str) -> dict[str, Any]:
     """Connection options of the environment, which obstore ignores if other options are given."""
-    prefix = {"s3": "AWS", "gs": "GOOGLE"}.get(scheme, "AZURE")
+    prefix = SCHEMES[scheme]
     flags = {
         name: os.environ.get(f"{prefix}_{name.upper()}", "").lower()
         for name in ("allow_http", "allow_invalid_certificates")

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Callable
 
 from eventlake.core.names import is_text
 from eventlake.errors import InvalidInputError
@@ -11,9 +12,7 @@ from eventlake.storage.memory import MemoryStorage
 from eventlake.storage.objects import SCHEMES, ObjectStorage
 from eventlake.storage.port import Storage
 
-_FORMS = "a folder, file://, s3://, gs://, az://, abfs:// or memory://"
 _START = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(/?)")
-_KNOWN = frozenset({"file", "memory", *SCHEMES})
 
 
 def from_uri(uri: str | os.PathLike[str] | Storage) -> Storage:
@@ -47,29 +46,21 @@ def from_uri(uri: str | os.PathLike[str] | Storage) -> Storage:
     given = address(text) if isinstance(uri, str) else None
     if given is None:
         return _folder(text)
-    if given.scheme == "file":
-        return _file(given)
-    if given.scheme == "memory":
-        if given.authority or given.path:
-            message = "expected memory:// alone, found more after it"
-            raise InvalidInputError(
-                message, "each memory:// is a lake of its own, and ends with the process."
-            )
-        return MemoryStorage()
-    if given.scheme in SCHEMES:
-        return ObjectStorage(text)
-    message = f"expected {_FORMS}, found {given.scheme}://"
-    raise InvalidInputError(
-        message,
-        f"a folder of that name is ./{given.scheme}:…; "
-        "other stores are mounted, or copied to a folder.",
-    )
+    opener = _OPENERS.get(given.scheme)
+    if opener is None:
+        message = f"expected {_FORMS}, found {given.scheme}://"
+        raise InvalidInputError(
+            message,
+            f"a folder of that name is ./{given.scheme}:…; "
+            "other stores are mounted, or copied to a folder.",
+        )
+    return opener(given)
 
 
 def is_uri(text: str) -> bool:
     """Whether a text begins like a URI rather than like the path of a folder."""
     start = _START.match(text)
-    return start is not None and (bool(start[2]) or start[1].lower() in _KNOWN)
+    return start is not None and (bool(start[2]) or start[1].lower() in _OPENERS)
 
 
 def _folder(text: str) -> LocalStorage:
@@ -85,11 +76,35 @@ def _folder(text: str) -> LocalStorage:
     )
 
 
+def _memory(given: Address) -> MemoryStorage:
+    if given.authority or given.path:
+        message = "expected memory:// alone, found more after it"
+        raise InvalidInputError(
+            message, "each memory:// is a lake of its own, and ends with the process."
+        )
+    return MemoryStorage()
+
+
+def _objects(given: Address) -> ObjectStorage:
+    return ObjectStorage(given.uri)
+
+
 def _file(given: Address | None) -> LocalStorage:
     if given is None or given.authority.lower() not in {"", "localhost"} or not given.path:
         message = "expected file:///absolute/path, found a host, a user or no path"
         raise InvalidInputError(message, "a file URI has three slashes, and its path is absolute.")
     return LocalStorage(given.path)
+
+
+_OPENERS: dict[str, Callable[[Address], Storage]] = {
+    "file": _file,
+    **dict.fromkeys(SCHEMES, _objects),
+    "memory": _memory,
+}
+"""Every scheme, with the function that opens its storage."""
+# ``abfss`` is another spelling of ``abfs``.
+*_OTHERS, _LAST = (f"{scheme}://" for scheme in _OPENERS if scheme != "abfss")
+_FORMS = f"a folder, {', '.join(_OTHERS)} or {_LAST}"
 
 
 def can_be_reopened(storage: Storage) -> bool:
