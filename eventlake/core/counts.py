@@ -5,7 +5,8 @@ from typing import Any
 
 from eventlake.errors import InvalidInputError
 
-_MOST = (1 << 63) - 1
+MIN_INT64, MAX_INT64 = -(1 << 63), (1 << 63) - 1
+"""The range of integers in columns, in SQL and in stored documents."""
 _MAX_SECONDS = 1_000_000_000
 """About 30 years, which every system call accepts."""
 
@@ -23,7 +24,7 @@ def integer(value: Any, name: str) -> int:
     return int(value)
 
 
-def count(value: Any, name: str, least: int = 0, most: int = _MOST) -> int:
+def count(value: Any, name: str, least: int = 0, most: int = MAX_INT64) -> int:
     """Convert an integer from ``least`` to ``most``, inclusive, to int.
 
     Raises:
@@ -32,7 +33,7 @@ def count(value: Any, name: str, least: int = 0, most: int = _MOST) -> int:
     """
     number = integer(value, name)
     if not least <= number <= most:
-        bounds = f"from {least:,}" if most == _MOST else f"from {least:,} to {most:,}"
+        bounds = f"from {least:,}" if most == MAX_INT64 else f"from {least:,} to {most:,}"
         message = f"expected {name} {bounds}, found {number:,}"
         raise InvalidInputError(message, argument=name)
     return number

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable
 
+from eventlake.core.counts import MAX_INT64, MIN_INT64
 from eventlake.errors import InvalidInputError
-
-_INT64 = 1 << 63
 
 # ``str.lower`` would join names that DuckDB keeps apart, such as É and é.
 _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
@@ -50,7 +49,7 @@ def integer(value: int) -> str:
     Raises:
         InvalidInputError: The value is not an integer of 64 bits.
     """
-    if type(value) is not int or not -_INT64 <= value < _INT64:
+    if type(value) is not int or not MIN_INT64 <= value <= MAX_INT64:
         message = f"expected a whole number of 64 bits, found {str(value)[:200]!r}"
         raise InvalidInputError(message)
     return str(value)

@@ -5,6 +5,7 @@ import json
 import polars as pl
 
 from eventlake.core.attributes import ATTRIBUTES
+from eventlake.core.counts import MIN_INT64
 from eventlake.importing.problems import ROW, Problems
 from eventlake.importing.rules import Events, Field, Key, Time
 from eventlake.importing.times import Wrong, dates, instants
@@ -12,7 +13,6 @@ from eventlake.importing.values import filled, integers, member, text_of
 
 # Enough for 2^64, the number of values of an int64.
 _DIGITS = 20
-_LOWEST = 1 << 63
 
 
 def events_of(frame: pl.DataFrame, rules: Events, keys: int, problems: Problems) -> pl.DataFrame:
@@ -129,7 +129,7 @@ class _RowConverter:
         else:
             numbers, wrong = integers(values) if kind == "int64" else instants(values, key.time)
             # Shifted to start at 0 and padded with zeros, so that the texts sort like the numbers.
-            above = pl.col("number").cast(pl.Int128) + pl.lit(_LOWEST, pl.Int128)
+            above = pl.col("number").cast(pl.Int128) - pl.lit(MIN_INT64, pl.Int128)
             text = (
                 numbers.alias("number")
                 .to_frame()

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from eventlake.importing.settings import Settings
+from eventlake.schemas.schema import MAX_DIGITS
+from eventlake.schemas.text import DECIMAL_TYPE
 
 ERROR, EARLIER, LATER = "error", "earlier", "later"
 DISAMBIGUATION = (ERROR, EARLIER, LATER)
@@ -15,10 +17,8 @@ UNIX = {"unix": 1_000_000, "unix_ms": 1_000, "unix_us": 1}
 """Formats that count from 1970-01-01 UTC, with the microseconds per unit."""
 
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[{}]")
-_TYPE = re.compile(r"decimal\(\s*([0-9]{1,2})\s*,\s*([0-9]{1,2})\s*\)")
 _TYPES = ("bool", "int64", "utf8", "date", "timestamp", "float64", "json")
 _KEY_TYPES = ("utf8", "int64", "date", "timestamp")
-_MAX_DIGITS = 38
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,8 +255,8 @@ def value_kind(settings: Settings, value: Any, *, key: bool = False) -> Kind:
     allowed = _KEY_TYPES if key else _TYPES
     if value in allowed:
         return Kind(str(value))
-    match = _TYPE.fullmatch(value) if isinstance(value, str) and not key else None
-    if match and 1 <= int(match[1]) <= _MAX_DIGITS and int(match[2]) <= int(match[1]):
+    match = DECIMAL_TYPE.fullmatch(value) if isinstance(value, str) and not key else None
+    if match and 1 <= int(match[1]) <= MAX_DIGITS and int(match[2]) <= int(match[1]):
         return Kind("decimal", int(match[1]), int(match[2]))
-    decimal = "" if key else f", or decimal(p, s) with at most {_MAX_DIGITS} digits"
+    decimal = "" if key else f", or decimal(p, s) with at most {MAX_DIGITS} digits"
     raise settings.wrong(f"expected type as one of {', '.join(allowed)}{decimal}, found {value!r}")

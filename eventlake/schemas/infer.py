@@ -10,6 +10,7 @@ from typing import Any
 import jiter
 
 from eventlake.core.card import Card, counted
+from eventlake.core.counts import MIN_INT64
 from eventlake.core.instants import parse_instant
 from eventlake.errors import CorruptionError
 from eventlake.schemas.json_schema import DEFAULT_PRECISION, to_json_schema
@@ -20,7 +21,6 @@ from eventlake.schemas.schema import MAX_DIGITS, Field, FieldType, Schema
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)\.([0-9]+)")
 _MOST_VALUES = 12
 """Text with no more values than this may be an enum."""
-_INT64 = 2**63
 
 
 @dataclass(slots=True)
@@ -257,7 +257,7 @@ def _text(seen: ObservedField) -> tuple[FieldType, str]:
 
 
 def _number(seen: ObservedField) -> tuple[FieldType, str]:
-    if "decimal" not in seen.kinds and seen.largest <= _INT64:
+    if "decimal" not in seen.kinds and seen.largest <= -MIN_INT64:
         return FieldType("int64"), "whole numbers"
     if seen.whole + seen.scale > MAX_DIGITS:
         digits = seen.whole + seen.scale

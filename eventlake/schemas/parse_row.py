@@ -13,18 +13,18 @@ from typing import Any
 
 import jiter
 
+from eventlake.core.counts import MAX_INT64, MIN_INT64
 from eventlake.core.instants import parse_instant
 from eventlake.schemas.schema import FieldType
 
 Broken = tuple[str, str, Any]
 """The path of a value, what was expected, and what was found."""
 
-_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SHOWN = 200
 _FAR = 1_000
 """No decimal of 38 digits has its first digit this far from the point."""
-_INT64 = range(-(2**63), 2**63)
 # Python's default context rounds to 28 digits, and a payload's number may have more.
 _WIDE = Context(prec=10_000, Emax=999_999, Emin=-999_999)
 _PYTHON = {"bool": bool, "utf8": str}
@@ -144,14 +144,14 @@ def _moment(value: Any, kind: str, *, stored: bool) -> tuple[str | None, Any]:
 
 
 def _number(value: Any, kind: FieldType) -> tuple[str | None, Any]:  # noqa: PLR0911 - a reason each
-    if kind.kind == "decimal" and isinstance(value, str) and _DECIMAL.fullmatch(value):
+    if kind.kind == "decimal" and isinstance(value, str) and NUMBER.fullmatch(value):
         value = Decimal(value)
     if type(value) is not int and not isinstance(value, Decimal):
         return f"expected {kind}", None
     if kind.kind == "float64":
         return None, float(value) + 0.0  # -0.0 becomes 0.0, so that equal values have one hash
     if kind.kind == "int64":
-        if type(value) is not int or value not in _INT64:
+        if type(value) is not int or not MIN_INT64 <= value <= MAX_INT64:
             return f"expected {kind}: a whole number of 64 bits, without point and exponent", None
         exact = Decimal(value)
     else:

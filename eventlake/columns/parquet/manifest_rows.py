@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from eventlake.columns.parquet.segments import footer_rows, read_bytes, write_bytes
 from eventlake.core.attributes import MAX_SEQUENCE
+from eventlake.core.counts import MAX_INT64
 from eventlake.core.documents.commit import KINDS
 from eventlake.core.documents.manifest import CommitSummary
 from eventlake.core.documents.segment import COLUMNS, Segment
@@ -47,7 +48,7 @@ _RANGES = {
     ("version",): (0, MAX_VERSION),
     ("recorded_at",): (MIN_US, MAX_US),
     ("start", "stop", "segment_start", "segment_stop", "undated"): (0, MAX_SEQUENCE),
-    ("bytes",): (1, (1 << 63) - 1),
+    ("bytes",): (1, MAX_INT64),
 }
 _TYPES = msgspec.json.Decoder(dict[Text, Positive])
 _OF_SEGMENT = len(_SCHEMA) - _SCHEMA.get_field_index("sha256")

@@ -5,11 +5,12 @@ from typing import Annotated, Any, Self
 
 from msgspec import Meta
 
+from eventlake.core.counts import MAX_INT64
 from eventlake.core.documents.stored import Count, Document, Sequence
 from eventlake.errors import InvalidInputError
 
 MAX_PRODUCER = 200
-MAX_POSITION = (1 << 63) - 1
+MAX_POSITION = MAX_INT64
 
 
 @dataclass(frozen=True, slots=True)

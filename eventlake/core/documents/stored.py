@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from eventlake.core.attributes import MAX_ATTRIBUTE_BYTES, MAX_SEQUENCE
+from eventlake.core.counts import MAX_INT64
 from eventlake.core.documents.formats import check_format
 from eventlake.core.hashing.canonical import CHECKSUM, canonical_json, sha256_hex, unseal
 from eventlake.core.instants import MAX_US, MIN_US
@@ -25,7 +26,6 @@ FORMAT = 1
 """The newest format of a document that this version reads."""
 MAX_VERSION = (1 << 32) - 1
 """Key files store versions of commits in 32 bits."""
-_INT64 = (1 << 63) - 1
 _TEXT = r"[^\x00-\x1f\x7f-\x9f]"
 _SHOWN = 60
 
@@ -71,8 +71,8 @@ Uuid = Annotated[str, spelled(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a
 Base64 = Annotated[str, Meta(max_length=16 << 20)]
 Instant = Annotated[int, Meta(ge=MIN_US, le=MAX_US)]
 Sequence = Annotated[int, Meta(ge=0, le=MAX_SEQUENCE)]
-Count = Annotated[int, Meta(ge=0, le=_INT64)]
-Positive = Annotated[int, Meta(ge=1, le=_INT64)]
+Count = Annotated[int, Meta(ge=0, le=MAX_INT64)]
+Positive = Annotated[int, Meta(ge=1, le=MAX_INT64)]
 VersionNumber = Annotated[int, Meta(ge=0, le=MAX_VERSION)]
 FormatNumber = Literal[1]
 

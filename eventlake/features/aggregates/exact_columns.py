@@ -14,17 +14,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eventlake.core.counts import MAX_INT64, MIN_INT64
+
 Numbers = npt.NDArray[Any]
 """64-bit integers, Python's integers if 64 bits are too few, or doubles."""
 # The most that a decimal128 holds.
 DIGITS = 38
 _EXACT = 1 << 53
-_INT64 = 1 << 63
 
 
 def times(values: Numbers, factor: int) -> Numbers:
     """Integers times an integer, as Python's integers if 64 bits are too few."""
-    fits = values.dtype != object and int(np.abs(values).max(initial=0)) * factor < _INT64
+    fits = values.dtype != object and int(np.abs(values).max(initial=0)) * factor <= MAX_INT64
     return values * factor if fits else values.astype(object) * factor
 
 
@@ -52,7 +53,11 @@ def integers(array: pa.Array) -> Numbers:
 
 
 def _narrow(values: Numbers) -> Numbers:
-    return values.astype(np.int64) if all(-_INT64 <= value < _INT64 for value in values) else values
+    return (
+        values.astype(np.int64)
+        if all(MIN_INT64 <= value <= MAX_INT64 for value in values)
+        else values
+    )
 
 
 def quotients(above: Numbers, below: Numbers) -> pa.Array:

@@ -6,6 +6,7 @@ from dataclasses import FrozenInstanceError, dataclass, fields, replace
 from decimal import Decimal
 from typing import Any, TypeVar, cast
 
+from eventlake.core.counts import MAX_INT64, MIN_INT64
 from eventlake.core.names import FEATURE_NAME
 from eventlake.errors import InvalidInputError
 from eventlake.features.aggregates.table import AGGREGATES, MOST_BEFORE, column_text
@@ -15,7 +16,6 @@ from eventlake.public_calls import declaration, helpful
 
 C = TypeVar("C", bound=type)
 _DIGITS = 38
-_INT64 = 1 << 63
 _SIGNS = {"+": "plus", "-": "minus", "*": "times", "/": "per"}
 
 
@@ -259,7 +259,7 @@ def arithmetic(sign: str, left: Operand, right: Operand) -> Arithmetic:
 
 def _operand(given: Operand) -> Feature | int | Decimal:
     if isinstance(given, Feature) or (
-        isinstance(given, int) and not isinstance(given, bool) and -_INT64 <= given < _INT64
+        isinstance(given, int) and not isinstance(given, bool) and MIN_INT64 <= given <= MAX_INT64
     ):
         return given
     if isinstance(given, (float, Decimal)):

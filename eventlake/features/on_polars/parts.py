@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from eventlake.core.counts import MAX_INT64
 from eventlake.features.aggregates.part_kinds import EXTREMES, PLACES, Added, Holistic
 from eventlake.features.declared.bound import Bound
 from eventlake.features.declared.window import Window
@@ -27,7 +28,6 @@ from eventlake.features.planned.limits import LOOK_UP_LIMITS, LookUpLimits
 from eventlake.features.planned.plan import Part, Plan, Stream
 from eventlake.features.planned.sources import Source, check_sums
 
-_INT64 = 1 << 63
 Look = tuple[Edge, Bound | None]
 """An edge, and a bound of the cutoff; None for the beginning of the entity."""
 
@@ -254,7 +254,7 @@ class _Answers:
             # Without ``abs``, which wraps for the least 64-bit integer.
             most = max(int(values.max() or 0), -int(values.min() or 0))  # type: ignore[arg-type]
         # Polars' sums wrap silently: 64 bits are used only if no running sum can exceed them.
-        kind = pl.Int64 if most * max(len(values), 1) < _INT64 else pl.Int128
+        kind = pl.Int64 if most * max(len(values), 1) <= MAX_INT64 else pl.Int128
         return values.cast(kind)
 
     def _values(self, column: str) -> pl.Series:

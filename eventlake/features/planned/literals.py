@@ -7,13 +7,13 @@ from typing import Any
 
 import polars as pl
 
+from eventlake.core.counts import MAX_INT64, MIN_INT64
 from eventlake.core.instants import from_micros, parse_instant
 from eventlake.core.sql import integer, quoted
 from eventlake.schemas.schema import FieldType
 
 Plain = str | int | bool
 """Values that JSON represents exactly."""
-_INT64 = 1 << 63
 
 
 def spelled(value: Plain, kind: FieldType, sign: str) -> Plain:
@@ -46,7 +46,7 @@ def _number(value: Plain) -> Decimal:
 
 def _int(value: Plain, _: FieldType) -> int:
     number = _number(value)
-    if number != int(number) or not -_INT64 <= number < _INT64:
+    if number != int(number) or not MIN_INT64 <= number <= MAX_INT64:
         raise ValueError
     return int(number)
 
