@@ -8,6 +8,7 @@ import eventlake as el
 from eventlake import progress
 from eventlake.core import layout
 from eventlake.core.documents.commit import Commit
+from eventlake.core.documents.manifest import KeyFile, Tier
 from eventlake.core.hashing.canonical import seal, unseal
 from eventlake.core.hashing.checkpoint import Checkpoint, check_origin
 from eventlake.core.hashing.merkle import CompactRange, aligned_levels
@@ -34,6 +35,7 @@ pytestmark = pytest.mark.every_case
         ("1970-01-01t00:00:00z", 0),
         ("1970-01-01 00:00:00+00:00", 0),
         ("1970-01-01T01:00:00+01:00", 0),
+        ("1970-01-01T23:59:00+23:59", 0),
         ("1969-12-31T23:59:59.999999Z", -1),
         ("1970-01-01T00:00:00.5Z", 500_000),
         ("1970-01-01T00:00:00.0000010000Z", 1),
@@ -314,6 +316,11 @@ def test_a_range_that_is_no_subtree_has_no_root():
     with pytest.raises(ValueError, match="not a subtree"):
         CompactRange(1, 4, nodes[:2]).root()
     assert CompactRange(2, 4, nodes[:1]).root() == nodes[0]
+
+
+def test_a_tier_weighs_16_for_each_commit_and_1_for_each_event():
+    keys = KeyFile("ab" * 32, size_bytes=9, ids=100, heads=7, start=2, shift=0)
+    assert Tier(2, 5, "cd" * 32, 9, keys).weight == 3 * 16 + 100
 
 
 class Recorder:

@@ -764,6 +764,32 @@ def test_what_is_kept_serves_whatever_is_asked_next(lake, engine, few):
         assert found(*asked[number]).equals(alone[number])
 
 
+@pytest.mark.parametrize("few", [10**9, -1])
+@pytest.mark.parametrize("engine", ["duckdb", "polars"])
+def test_an_event_leaves_its_window_when_it_is_superseded_however_early_it_was_recorded(
+    lake, engine, few
+):
+    lake.append([event(6, day=5) | {"recorded_at": (BEGIN + 6 * DAY).isoformat()}])
+    lake.append(
+        [event(7, day=7) | {"corrects": "payment-5", "correction": "retract", "data": None}]
+    )
+    features = el.FeatureSet(
+        "some", features=[el.count("payment", window=["7d", "30d"]), el.sum("payment", "amount")]
+    )
+    spine = pl.DataFrame({"subject": ["/loan/1"] * 3, "cutoff": instants(5.5, 6.5, 7.9)})
+    history = lake.snapshot().history
+    found = features_run.rows(
+        compiled(features, history.catalogue),
+        history,
+        given_spine(spine),
+        engine,
+        LookUpLimits(few_pairs=few),
+    )
+    assert found["payment_count_7d"].to_pylist() == [6, 7, 5]
+    assert found["payment_count_30d"].to_pylist() == [6, 7, 6]
+    assert [float(amount) for amount in found["payment_amount_sum"].to_pylist()] == [78, 78, 62.5]
+
+
 GROWN = pl.concat(
     [SPINE, pl.DataFrame({"subject": ["/loan/2"], "cutoff": instants(12), "late": [False]})]
 )

@@ -6,7 +6,16 @@ import pytest
 
 import eventlake as el
 from eventlake.core.documents.provenance import read_provenance
-from eventlake.core.documents.stored import Document, Sha256, Text, converted, decoded
+from eventlake.core.documents.stored import (
+    Bounds,
+    Count,
+    Document,
+    Sha256,
+    Text,
+    check_bounds,
+    converted,
+    decoded,
+)
 from eventlake.core.hashing.canonical import canonical_json, sha256_hex
 from eventlake.datasets.verifying.verify import verify_lake
 from eventlake.errors import CorruptionError, InvalidInputError, UnsupportedFormatError
@@ -389,6 +398,53 @@ def test_a_name_that_no_version_writes_is_told_in_words_and_shown(name, shown):
     with pytest.raises(CorruptionError) as caught:
         decoded(json.dumps(document).encode(), _Named, CorruptionError)
     assert caught.value.message == expected
+
+
+class _Figures(Document):
+    """A document with a hash and a count."""
+
+    hash: Sha256 = "0" * 64
+    count: Count = 0
+
+
+@pytest.mark.parametrize(
+    ("member", "shown"),
+    [
+        ({"hash": "x" * 58}, "'" + "x" * 58 + "'"),
+        ({"hash": "x" * 59}, "'" + "x" * 59 + "…"),
+        ({"hash": [1, 2]}, "array"),
+        ({"hash": {"a": 1}}, "object"),
+        ({"hash": True}, "True"),
+        ({"count": -(10**30)}, str(-(10**30))),
+        ({"count": -(1 << 128)}, "a larger number"),
+        ({"count": 1 << 128}, "a larger number"),
+    ],
+    ids=["60 characters", "61", "array", "object", "bool", "digits", "small", "large"],
+)
+def test_a_refusal_shows_short_values_whole_and_long_ones_cut(member, shown):
+    with pytest.raises(CorruptionError) as caught:
+        converted(member, "x", _Figures, "document")
+    assert caught.value.message.endswith(f", found {shown}")
+
+
+@pytest.mark.parametrize(
+    ("bounds", "problem"),
+    [
+        (Bounds(size_bytes=12, depth=2, members=7), None),
+        (Bounds(size_bytes=11, depth=2, members=7), "expected at most 11 bytes, found 12"),
+        (
+            Bounds(size_bytes=12, depth=1, members=7),
+            "expected at most 1 levels of nesting, found more",
+        ),
+        (Bounds(size_bytes=12, depth=2, members=6), "expected at most 6 members, found more"),
+    ],
+)
+def test_a_document_may_reach_its_bounds_and_not_go_beyond_them(bounds, problem):
+    assert check_bounds(b"[[],{},[],1]", bounds) == problem
+
+
+def test_brackets_in_texts_do_not_nest():
+    assert check_bounds(rb'["[[[{\"[[", "]]"]', Bounds(size_bytes=100, depth=1)) is None
 
 
 @pytest.mark.parametrize("name", ["a\x1b[31mb", "a\nb", "\x00", "a\x85", "x" * 4_097, "é" * 2_049])

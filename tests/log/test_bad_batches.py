@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import eventlake as el
+from eventlake.core.instants import from_micros
 from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputError, NotFoundError
 from tests.support.bad_payloads import (
     JSON,
@@ -744,3 +745,12 @@ def test_a_clock_a_little_behind_the_head_takes_the_heads_instant(filled, monkey
     head = filled.log()[-1].commit.recorded_at
     monkeypatch.setattr("eventlake.lake._now", lambda: head - 60_000_000)
     assert filled.append([event("late")]).recorded_at == head
+
+
+def test_a_copied_history_may_be_five_minutes_ahead_and_no_microsecond_more(filled, monkeypatch):
+    now = filled.log()[-1].commit.recorded_at
+    monkeypatch.setattr("eventlake.lake._now", lambda: now)
+    latest = from_micros(now + 5 * 60 * 1_000_000)
+    with pytest.raises(InvalidEventsError, match="five minutes after now"):
+        filled.append([event("x", recorded_at=latest + timedelta(microseconds=1))])
+    assert filled.append([event("x", recorded_at=latest)]).stop == 3

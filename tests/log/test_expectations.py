@@ -153,6 +153,15 @@ def test_an_event_without_a_subject_is_below_nothing(lake):
     assert Probe(lake).holds(el.pristine("/", subtree=True), el.pristine("a", subtree=True))
 
 
+def test_events_without_a_subject_in_the_same_commit_are_passed_over(lake):
+    lake.append([event("a", "/x/1"), event("b")])
+    assert Probe(lake).holds(
+        el.on_event("/x/1", "a"),
+        el.on_event("/x", "a", subtree=True),
+        el.populated("/", subtree=True),
+    )
+
+
 def test_events_of_a_group_commit_and_of_a_large_batch_are_looked_at_too(lake):
     with lake.writer(max_delay=0.1) as writer:
         futures = [writer.append([event(f"g{n}", f"/group/{n % 2}")]) for n in range(6)]

@@ -193,6 +193,55 @@ def test_a_closed_writer_has_committed_everything_and_takes_no_more(lake):
     assert lake.watermark == 3
 
 
+def test_a_batch_waits_for_others_until_the_group_is_full(lake):
+    with lake.writer(max_delay=60, max_events=3) as writer:
+        first = writer.append(one("a"))
+        with pytest.raises(TimeoutError):
+            first.result(0.1)
+        second = writer.append([*one("b"), *one("c")])
+        assert (first.result(30).start, second.result(30).start) == (0, 1)
+    assert len(lake.log()) == 1
+
+
+def test_a_group_holds_no_more_events_than_its_limit_and_at_least_one_batch(lake):
+    groups = []
+    with lake.writer(max_delay=60, max_events=3) as writer:
+        real = writer._commit
+        writer._commit = lambda members: (
+            groups.append([one.rows for one in members]),
+            real(members),
+        )
+        sizes = [1, 1, 5, 3, 2, 1]
+        with writer._changed:
+            futures = [
+                writer.append([one(f"{n}-{row}")[0] for row in range(size)])
+                for n, size in enumerate(sizes)
+            ]
+    assert groups == [[1, 1], [5], [3], [2, 1]]
+    assert [future.result().start for future in futures] == [0, 1, 2, 7, 10, 12]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_bug_while_committing_reaches_every_batch_that_waits_and_closes_the_writer(lake):
+    writer = lake.writer(max_delay=10, max_events=2)
+    waiting = []
+
+    def commit(members):
+        waiting.append(writer.append(one("c")))
+        members[0].outcome.set_result("done")
+        raise ZeroDivisionError
+
+    writer._commit = commit
+    futures = [writer.append(one(name)) for name in "ab"]
+    assert futures[0].result(5) == "done"
+    assert isinstance(futures[1].exception(5), ZeroDivisionError)
+    assert isinstance(waiting[0].exception(5), ZeroDivisionError)
+    with pytest.raises(InvalidInputError, match="closed"):
+        writer.append(one("d"))
+    writer.close()
+    assert lake.watermark == 0
+
+
 @pytest.mark.parametrize("limits", [{"max_delay": -1}, {"max_events": 0}, {"max_pending": 0}])
 def test_limits_are_limits(lake, limits):
     with pytest.raises(InvalidInputError, match=f"expected {next(iter(limits))} from"):

@@ -70,7 +70,7 @@ class Checkpoint:
         Raises:
             InvalidInputError: The first three lines are not origin, size and root.
         """
-        origin, size, root, *_ = [*text.split("\n"), "", "", ""]
+        origin, size, root, *_ = [*text.split("\n"), "", ""]
         try:
             digest = base64.b64decode(root, validate=True).hex()
         except binascii.Error:

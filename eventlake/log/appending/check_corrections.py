@@ -1,13 +1,12 @@
 """Check that every correction names an earlier event of the same source, type and subject."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import pyarrow as pa
 
 from eventlake.columns.intake.envelope import Batch
 from eventlake.columns.intake.problems import Problem
@@ -28,9 +27,6 @@ class References:
     """
 
     frame: pl.DataFrame
-    # ``Incoming`` asks for these, to look ids up; references have neither.
-    recorded_at: pa.Array | None = field(default=None, init=False)
-    sequence: pa.Array | None = field(default=None, init=False)
 
     @property
     def rows(self) -> int:
@@ -46,10 +42,6 @@ class References:
     def sorted_keys(self) -> Keys:
         """``keys``, sorted."""
         return np.sort(self.keys)
-
-    def number(self, row: int) -> int:
-        """The row of the batch."""
-        return int(self.frame["row"][row])
 
     def pairs(self, rows: npt.NDArray[np.int64]) -> pl.DataFrame:
         """``source`` and ``id`` of some corrections."""

@@ -23,7 +23,7 @@ from eventlake.log.appending.check_payloads import content_problems, hint_for
 from eventlake.log.appending.duplicates import known_problems
 from eventlake.log.appending.known_ids import find_known
 from eventlake.log.appending.positions import check_next, earlier_receipt
-from eventlake.log.appending.read_events import checked_batch
+from eventlake.log.appending.read_events import by_row_and_field, checked_batch
 from eventlake.log.appending.receipt import Receipt, receipt_of
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.check_derived import vouch
@@ -70,16 +70,10 @@ class Member:
             self._batch = _groupable(checked_batch(self.events, limits=limits))
 
     def checked(self) -> Batch:
-        """The events as a checked batch.
-
-        Raises:
-            InvalidEventsError: The batch breaks the event rules.
-            InvalidInputError: It has ``recorded_at`` or ``sequence`` of its own.
-        """
+        """The events as a checked batch; only after ``share`` or ``check``."""
         if self._batch is None and self.whole is not None:
             table = self.whole.table.slice(self._first, self.rows)
             self._batch = Batch(table, limits=self.whole.limits)
-        self.check()
         return cast("Batch", self._batch)
 
 
@@ -214,6 +208,7 @@ def _admit(chain: Chain, members: Sequence[Member], since: int) -> list[Member]:
         ]
         problems += _content_problems_after(chain, admitted, member)
         if problems:
+            problems.sort(key=by_row_and_field)
             member.outcome.set_exception(InvalidEventsError(problems, hint_for(problems)))
         else:
             taken.update(pairs)

@@ -31,12 +31,8 @@ class Match:
     pair: tuple[str, str]
 
 
-class Incoming(Protocol):
-    """Events to append: a batch, or a large one whose parts are stored already."""
-
-    @property
-    def rows(self) -> int:
-        """The number of events."""
+class Named(Protocol):
+    """Events that are named by ``source`` and ``id``, to be looked up."""
 
     @property
     def keys(self) -> Keys:
@@ -45,6 +41,17 @@ class Incoming(Protocol):
     @property
     def sorted_keys(self) -> Keys:
         """``keys``, sorted."""
+
+    def pairs(self, rows: npt.NDArray[np.int64]) -> pl.DataFrame:
+        """``source`` and ``id`` of some rows, in ascending order."""
+
+
+class Incoming(Named, Protocol):
+    """Events to append: a batch, or a large one whose parts are stored already."""
+
+    @property
+    def rows(self) -> int:
+        """The number of events."""
 
     @property
     def recorded_at(self) -> pa.Array | None:
@@ -57,18 +64,15 @@ class Incoming(Protocol):
     def number(self, row: int) -> int:
         """The number of ``row`` in the batch as it was given."""
 
-    def pairs(self, rows: npt.NDArray[np.int64]) -> pl.DataFrame:
-        """``source`` and ``id`` of some rows, in ascending order."""
 
-
-def find_known(chain: Chain, batch: Incoming, since: int = 0) -> list[Match]:
+def find_known(chain: Chain, batch: Named, since: int = 0) -> list[Match]:
     """The rows of ``batch`` that commits from version ``since`` on hold, in row order."""
     found = [match for matches, _ in known_events(chain, batch, since, _KEY) for match in matches]
     return sorted(found, key=lambda match: match.row)
 
 
 def known_events(
-    chain: Chain, batch: Incoming, since: int, columns: list[str]
+    chain: Chain, batch: Named, since: int, columns: list[str]
 ) -> Iterator[tuple[list[Match], pl.DataFrame]]:
     """Yield known rows with these columns of the stored events, row by row; in no order."""
     head = chain.head.commit if chain.head else None
