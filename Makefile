@@ -9,7 +9,7 @@ READY_DOCS := $(VENV)/.ready-docs
 .DEFAULT_GOAL := help
 # Hundreds of tests start a process: none should compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help demo test test-all checks fmt lint types layers docs unit coverage fault soak real notebooks bench clean
+.PHONY: help demo test test-all checks fmt lint types layers docs unit coverage mutation fault soak real notebooks bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -66,6 +66,9 @@ unit: $(READY) ## Run the tests, all of them
 
 coverage: $(READY) ## Measure which lines and branches the tests run; less than 95 % is an error
 	$(BIN)/pytest -n 2 --cov --cov-report=term-missing --cov-report=html:build/coverage
+
+mutation: $(READY) ## Change functions of the core, planned features and appending; show which changes no test notices (about 30 minutes)
+	$(BIN)/python tools/mutation.py
 
 fault: $(READY) ## Crashes, races, full disks and failing stores alone
 	$(BIN)/pytest tests/fault
