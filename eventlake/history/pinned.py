@@ -27,7 +27,8 @@ from eventlake.progress import task
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.schemas.version import Version
 from eventlake.storage import Storage
-from eventlake.tables.files import EventTable, event_tables
+from eventlake.tables.event_table import EventTable
+from eventlake.tables.files import event_tables
 from eventlake.trust import OWN, Trust
 
 _SHOWN = 20

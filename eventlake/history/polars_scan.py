@@ -10,7 +10,7 @@ from eventlake.history.corrections import FAMILY, families, not_first_known, sup
 from eventlake.history.corrections import lifetimes as lifetimes_of
 from eventlake.history.pinned import PinnedHistory
 from eventlake.tables.columns import stored_schema
-from eventlake.tables.files import EventTable
+from eventlake.tables.event_table import EventTable
 
 AS_RECORDED, LATEST, LIFETIMES = "as_recorded", "latest", "lifetimes"
 """All events; events that are not superseded; the lifetimes of corrected events."""

@@ -22,7 +22,7 @@ from eventlake.history.sql.result import query as run_query
 from eventlake.log.chain.open_or_create import open_chain
 from eventlake.public_calls import verbs
 from eventlake.tables.columns import NAMED, shown_columns
-from eventlake.tables.files import EventTable
+from eventlake.tables.event_table import EventTable
 from eventlake.visible import one_line, warn
 
 T = TypeVar("T")

@@ -1,70 +1,22 @@
-"""The files of event tables: derived if missing or not trusted, merged if small, checked if new."""
+"""The event tables of a history: derived if missing or not trusted, then stored."""
 
-import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import groupby
 
-import pyarrow as pa
-
-from eventlake.columns.parquet import segments
-from eventlake.columns.parquet.footers import PARQUET_ENDING
-from eventlake.core.hashing.canonical import sha256_hex
-from eventlake.errors import CorruptionError, StorageError
-from eventlake.log.chain.checked_read import bytes_statement
-from eventlake.log.chain.manifest import Manifest, SegmentInCommit
+from eventlake.errors import CorruptionError
+from eventlake.log.chain.manifest import Manifest
 from eventlake.progress import task
 from eventlake.schemas.version import Version
-from eventlake.storage import (
-    ObjectMissingError,
-    State,
-    Storage,
-    is_named_by,
-    read_named,
-    size_of,
-    state_of,
-)
+from eventlake.storage import ObjectMissingError, Storage
 from eventlake.tables.columns import stored_schema
 from eventlake.tables.derive import derive, joined, read_events
-from eventlake.tables.derived import places, put
-from eventlake.tables.ranges import (
-    MERGED_ROWS,
-    TableRange,
-    commit_at,
-    cover,
-    folder,
-    to_merge,
-    true_ranges,
-)
-from eventlake.trust import Trust, statement
+from eventlake.tables.event_table import EventTable, TableFile
+from eventlake.tables.ranges import MERGED_ROWS
+from eventlake.tables.stored_table import StoredTable, stretches
+from eventlake.trust import Trust
 
-_LOG = logging.getLogger(__name__)
 _TRIES = 5
-_DELETE = "delete the file; it is derived from the segments again."
-
-
-@dataclass(frozen=True, slots=True)
-class TableFile:
-    """A part of an event table: a file, or rows in memory.
-
-    Attributes:
-        stop: The first sequence that does not belong to the history; None if all of them do.
-        location: A path that an engine can open; None for rows in memory.
-        rows: The rows in stored columns; None for a file.
-    """
-
-    stop: int | None
-    location: str | None
-    rows: pa.Table | None
-
-
-@dataclass(frozen=True, slots=True)
-class EventTable:
-    """The events of one type under one schema, up to a watermark."""
-
-    version: Version
-    parts: tuple[TableFile, ...]
 
 
 def event_tables(
@@ -95,9 +47,11 @@ def event_tables(
         CorruptionError: A segment is damaged.
     """
     if ignore_stored:
-        return [_fresh_table(storage, manifest, version, watermark, trust) for version in versions]
+        return [
+            _derived_table(storage, manifest, version, watermark, trust) for version in versions
+        ]
     tables = [
-        _StoredTable(storage, manifest, version, watermark, trust, merged_rows=merged_rows)
+        StoredTable(storage, manifest, version, watermark, trust, merged_rows=merged_rows)
         for version in versions
     ]
     # Another process may delete a file between its choice and its use; after a few attempts the
@@ -107,11 +61,11 @@ def event_tables(
             continue
         with suppress(CorruptionError, ObjectMissingError):
             return [EventTable(table.version, tuple(table.parts())) for table in tables]
-    return [_fresh_table(storage, manifest, version, watermark, trust) for version in versions]
+    return [_derived_table(storage, manifest, version, watermark, trust) for version in versions]
 
 
 def _complete(
-    storage: Storage, tables: Sequence["_StoredTable"], trust: Trust, merged_rows: int
+    storage: Storage, tables: Sequence[StoredTable], trust: Trust, merged_rows: int
 ) -> bool:
     """Derive and store what is missing of some tables.
 
@@ -137,26 +91,16 @@ def _complete(
     return not any(table.missing() for table in tables)
 
 
-def _limit_memory(tables: Sequence["_StoredTable"], most_rows: int) -> None:
+def _limit_memory(tables: Sequence[StoredTable], most_rows: int) -> None:
     """Store the largest tables until fewer than ``most_rows`` rows are in memory."""
     while sum(table.rows for table in tables) >= most_rows:
         max(tables, key=lambda table: table.rows).store()
 
 
-def _stretches(manifest: Manifest, event_type: str, watermark: int) -> list["_Stretch"]:
-    """The segments with events of the type, each with the part that belongs to the history."""
-    placed = manifest.between(0, watermark)
-    return [
-        _Stretch(one, one[1].start, min(one[1].stop, watermark))
-        for one in placed
-        if event_type in dict(one[1].types)
-    ]
-
-
-def _fresh_table(
+def _derived_table(
     storage: Storage, manifest: Manifest, version: Version, watermark: int, trust: Trust
 ) -> EventTable:
-    wanted = _stretches(manifest, version.schema.event_type, watermark)
+    wanted = stretches(manifest, version.schema.event_type, watermark)
     tables = [
         derive(read_events(storage, one.placed, trust), one.placed, version, one.start, one.stop)
         for one in wanted
@@ -165,239 +109,3 @@ def _fresh_table(
         version,
         (TableFile(None, None, joined([stored_schema(version.schema).empty_table(), *tables])),),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Stretch:
-    """The events ``[start, stop)`` of a segment."""
-
-    placed: SegmentInCommit
-    start: int
-    stop: int
-
-
-class _StoredTable:
-    """One event table while it is completed up to a watermark.
-
-    Attributes:
-        version: The schema to read with.
-        rows: The number of rows that are in memory and not stored yet.
-    """
-
-    def __init__(
-        self,
-        storage: Storage,
-        manifest: Manifest,
-        version: Version,
-        watermark: int,
-        trust: Trust,
-        *,
-        merged_rows: int,
-    ) -> None:
-        self.version = version
-        self.rows = 0
-        self._merged_rows = merged_rows
-        self._storage = storage
-        self._manifest = manifest
-        self._watermark = watermark
-        self._trust = trust
-        self._stretches = _stretches(manifest, version.schema.event_type, watermark)
-        # Reversed, so that the lake's own file wins over the same file in the cache folder.
-        self._places = {
-            one: place for place in reversed(places(storage)) for one in _ranges(place, version)
-        }
-        self._chosen: list[TableRange] = []
-        self._pending: list[tuple[_Stretch, pa.Table]] = []
-        # Ranges that no storage accepted.
-        self._in_memory: dict[TableRange, pa.Table] = {}
-
-    def missing(self) -> list[_Stretch]:
-        """What no valid file holds, in order."""
-        stretches = [(one.start, one.stop) for one in self._stretches]
-        while True:
-            known = true_ranges([*self._places, *self._in_memory], self._manifest)
-            self._chosen, missing = cover(known, stretches)
-            invalid = [
-                one
-                for one in self._chosen
-                if one not in self._in_memory and not self._is_valid(one)
-            ]
-            if not invalid:
-                break
-            for one in invalid:
-                del self._places[one]
-        holders = [
-            next(one for one in self._stretches if one.start <= start < one.stop)
-            for start, _ in missing
-        ]
-        return [
-            _Stretch(holder.placed, start, stop)
-            for holder, (start, stop) in zip(holders, missing, strict=True)
-        ]
-
-    def add(self, stretch: _Stretch, table: pa.Table) -> None:
-        """Add derived rows; pending rows are stored once they are many.
-
-        They are also stored if an existing file lies between them and the new rows, since a range
-        must not overlap another one.
-        """
-        if self._pending and any(
-            self._pending[-1][0].stop <= one.start < stretch.start for one in self._chosen
-        ):
-            self.store()
-        self._pending.append((stretch, table))
-        self.rows += table.num_rows
-        # Half of the limit, so that the small ranges before fit into the same file.
-        if self.rows >= self._merged_rows // 2:
-            self.store()
-
-    def store(self) -> None:
-        """Store pending rows as one range, merged with the small ranges just before it."""
-        if not self._pending:
-            return
-        start, stop = self._pending[0][0].start, self._pending[-1][0].stop
-        small = to_merge(self._chosen, start, self.rows, self._merged_rows)
-        merged = self._neighbours([one for one in small if one not in self._in_memory])
-        rows = joined([*merged.values(), *(table for _, table in self._pending)])
-        data = segments.encode_sorted(rows)
-        first = min((one.start for one in merged), default=start)
-        stored = TableRange(
-            first, stop, rows.num_rows, commit_at(self._manifest, stop), sha256_hex(data)
-        )
-        place = put(self._storage, self._path(stored), data)
-        if place is None:
-            self._in_memory[stored] = rows
-        else:
-            self._places[stored] = place
-            # Under ``trust="lake"`` every stored table is believed, so there is nothing to
-            # remember.
-            if not self._trust.believes:
-                self._trust.ledger.note([self._statement(stored)])
-            self._note_bytes(stored, state_of(place, self._path(stored)))
-        self._chosen = sorted([*(one for one in self._chosen if one not in merged), stored])
-        self._pending, self.rows = [], 0
-
-    def _neighbours(self, small: Sequence[TableRange]) -> dict[TableRange, pa.Table]:
-        """The rows of adjacent ranges, back to the first one that can no longer be read."""
-        tables: dict[TableRange, pa.Table] = {}
-        # The merged ranges must be neighbours, so the first that cannot be read ends the row.
-        for one in reversed(small):
-            try:
-                tables[one] = self._rows(one)
-            except (CorruptionError, ObjectMissingError):
-                break
-        return tables
-
-    def parts(self) -> list[TableFile]:
-        """The files, cut at the watermark.
-
-        Raises:
-            CorruptionError: A file was damaged after it was chosen.
-            ObjectMissingError: A file was deleted after it was chosen.
-        """
-        return [
-            self._part(one, self._watermark if one.stop > self._watermark else None)
-            for one in self._chosen
-        ]
-
-    def _part(self, one: TableRange, stop: int | None) -> TableFile:
-        if one in self._in_memory:
-            return TableFile(stop, None, self._in_memory[one])
-        location = self._places[one].locate(self._path(one))
-        if location is not None:
-            return TableFile(stop, location, None)
-        return TableFile(stop, None, self._rows(one))
-
-    def _rows(self, one: TableRange) -> pa.Table:
-        return stored_rows(self._places[one], self.version, one)
-
-    def _path(self, one: TableRange) -> str:
-        return f"{folder(self.version)}/{one.name}"
-
-    def _is_valid(self, one: TableRange) -> bool:
-        """Whether a file exists, holds what its name says, and has a trusted author.
-
-        A damaged file is deleted, to be derived again; one without a trusted author is left alone.
-        """
-        # Intact bytes do not help if nobody knows that they are right.
-        if not self._trust.knows(self._statement(one)):
-            return False
-        place, path = self._places[one], self._path(one)
-        state = state_of(place, path)
-        if (
-            state is not None
-            and place.locate(path) is not None
-            and self._trust.ledger.knows(bytes_statement(one.sha256, state))
-        ):
-            return True
-        try:
-            intact = is_named_by(
-                place, path, one.sha256, size_of(place, path), ending=PARQUET_ENDING
-            )
-        except ObjectMissingError:
-            return False
-        except CorruptionError:
-            intact = False  # nearly all holes: refused before it is read
-        if intact:
-            # The hash is remembered only if the file did not change while it was computed.
-            self._note_bytes(one, state if state == state_of(place, path) else None)
-            return True
-        _LOG.warning("%s is damaged; it is derived from the segments again", path)
-        try:
-            place.delete(path)
-        except StorageError as error:
-            _LOG.warning("%s could not be deleted: %s", path, error.message)
-        return False
-
-    def _note_bytes(self, one: TableRange, state: State | None) -> None:
-        if state is not None:
-            self._trust.ledger.note([bytes_statement(one.sha256, state)])
-
-    def _statement(self, one: TableRange) -> bytes:
-        return table_statement(self._manifest, self.version, one)
-
-
-def _ranges(place: Storage, version: Version) -> list[TableRange]:
-    return [
-        one
-        for item in place.list(folder(version))
-        if (one := TableRange.parse(item.path.rpartition("/")[2]))
-    ]
-
-
-def table_statement(manifest: Manifest, version: Version, one: TableRange) -> bytes:
-    """The statement that a file holds the rows derived from a range of events under a schema."""
-    # The whole hash: the name has only its first digits, which can be forged.
-    last = manifest.commits[manifest.version_of(one.stop - 1)].commit_hash
-    schema = version.schema
-    return statement(
-        "table",
-        schema.event_type,
-        version.schema_hash,
-        folder(version),
-        one.start,
-        one.stop,
-        one.rows,
-        last,
-        one.sha256,
-    )
-
-
-def stored_rows(place: Storage, version: Version, one: TableRange) -> pa.Table:
-    """The rows of a range, in stored columns.
-
-    Raises:
-        CorruptionError: The file differs from its name, or is not a Parquet file of these columns.
-        ObjectMissingError: The file does not exist.
-    """
-    path = f"{folder(version)}/{one.name}"
-    data = read_named(place, path, one.sha256, ending=PARQUET_ENDING)
-    if data is None:
-        message = f"{path} is damaged: expected sha256 {one.sha256}, found another"
-        raise CorruptionError(message, _DELETE, path=path)
-    schema = stored_schema(version.schema)
-    try:
-        return segments.read_bytes(data, path, rows=one.rows).select(schema.names).cast(schema)
-    except (pa.ArrowException, KeyError, ValueError) as error:
-        message = f"{path} has other columns than its event type: {error}"
-        raise CorruptionError(message, _DELETE, path=path) from error

@@ -10,7 +10,7 @@ import eventlake as el
 from eventlake.errors import CorruptionError, StorageError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.sql import result
-from eventlake.tables import files as event_tables
+from eventlake.tables import stored_table
 
 BY_SUBJECT = el.Projection.sql(
     "q", "SELECT subject, count(*) AS n FROM paid GROUP BY subject", key=["subject"], by="subject"
@@ -158,14 +158,14 @@ def test_an_event_table_whose_files_go_as_fast_as_they_are_stored_is_read_from_t
 ):
     lake.snapshot().table("paid").collect()
     lake.append([{"id": "new", "source": "s", "type": "paid", "subject": "/l/0", "data": {"n": 7}}])
-    real = event_tables.to_merge
+    real = stored_table.to_merge
 
     def gone(*arguments):
         found = real(*arguments)
         tables_deleted(lake)
         return found
 
-    monkeypatch.setattr(event_tables, "to_merge", gone)
+    monkeypatch.setattr(stored_table, "to_merge", gone)
     assert lake.snapshot().table("paid").select(pl.len()).collect().item() == 19
 
 

@@ -14,7 +14,7 @@ from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.history import pinned
 from eventlake.log.chain.open_or_create import open_chain
 from eventlake.storage import LocalStorage, NotStoredError
-from eventlake.tables import files
+from eventlake.tables import files, stored_table
 from eventlake.tables.ranges import commit_at
 from tests.support.forging_on_disk import SCHEMA, TYPE, payment
 
@@ -197,7 +197,7 @@ def test_a_table_file_that_is_taken_away_between_choice_and_read_is_derived_agai
     lake = el.open(root)
     lake.append([payment(number, amount="1.00") for number in range(40, 50)])
     name = "to_merge" if moment == "before merging" else "cover"
-    real = getattr(files, name)
+    real = getattr(stored_table, name)
     taken = []
 
     def taking(*arguments):
@@ -207,7 +207,7 @@ def test_a_table_file_that_is_taken_away_between_choice_and_read_is_derived_agai
             path.unlink()
         return found
 
-    monkeypatch.setattr(files, name, taking)
+    monkeypatch.setattr(stored_table, name, taking)
     assert READS["build"](lake) == TRUTH + 10
     assert taken
 

@@ -7,7 +7,7 @@ import polars as pl
 from eventlake.features.planned.nested_fields import Paths, unfolded
 from eventlake.history import polars_scan
 from eventlake.history.corrections import SPOKE, UNTIL
-from eventlake.tables.files import EventTable
+from eventlake.tables.event_table import EventTable
 
 CHILD, PARENT, SINCE, TILL = (
     "eventlake child",

@@ -14,7 +14,7 @@ from eventlake.features.planned.plan import Part, Plan, Stream
 from eventlake.features.planned.relations import belongs
 from eventlake.history import polars_scan
 from eventlake.history.pinned import PinnedHistory
-from eventlake.tables.files import EventTable
+from eventlake.tables.event_table import EventTable
 
 _LIMIT = 10**38
 # It would take 10^20 events with values of so few digits to pass 38.

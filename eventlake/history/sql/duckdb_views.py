@@ -20,7 +20,7 @@ from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import LATEST, LIFETIMES
 from eventlake.history.sql.tables_read import TableName, attributes_named, reads_table, tables_read
 from eventlake.tables.columns import NAMED, shown_columns, stored_schema
-from eventlake.tables.files import EventTable, TableFile
+from eventlake.tables.event_table import EventTable, TableFile
 
 ENTITY = "eventlake entity"
 _CHOSEN = "eventlake chosen entities"

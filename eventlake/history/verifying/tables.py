@@ -20,8 +20,8 @@ from eventlake.schemas.version import Version
 from eventlake.storage import Storage, sha256_of
 from eventlake.tables.derive import derive, joined, read_events
 from eventlake.tables.expressions import check_stored
-from eventlake.tables.files import stored_rows
 from eventlake.tables.ranges import TableRange, folder, true_ranges
+from eventlake.tables.stored_table import stored_rows
 
 
 def verify_schemas(

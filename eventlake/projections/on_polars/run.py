@@ -23,7 +23,7 @@ from eventlake.projections.computation import DEFAULT_OPTIONS, Computation, RunO
 from eventlake.projections.on_polars.exact import VERSION, Handed, Watch, check_exact
 from eventlake.projections.printing import printing_to_stderr
 from eventlake.projections.rows import PreparedRun
-from eventlake.tables.files import EventTable
+from eventlake.tables.event_table import EventTable
 
 __all__ = ["SETTINGS", "VERSION", "pool_size", "prepare"]
 
