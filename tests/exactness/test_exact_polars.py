@@ -12,6 +12,7 @@ import pytest
 
 import eventlake as el
 from eventlake.errors import InvalidProjectionError
+from eventlake.exactness.on_polars.functions import FRAMES
 from eventlake.projections.on_polars import exact as polars_exact
 from eventlake.projections.on_polars import run as polars_runner
 from eventlake.projections.projection import Projection
@@ -330,6 +331,43 @@ EXACT = {
 @pytest.mark.parametrize(("function", "key"), EXACT.values(), ids=EXACT.keys())
 def test_what_is_exact_is_accepted_and_comes_out_the_same_in_another_order(lake, function, key):
     dataset = lake.build(made(function, key), check="perturb")
+    assert dataset.manifest.recipe.check == "allow-list"
+    assert dataset.manifest.rows
+
+
+def keyed(snapshot, name="pay"):
+    return snapshot.table(name).select("sequence", "subject", "time", "n", "tags")
+
+
+FRAME_CALLS = {
+    "select": lambda s: pay(s).select("sequence", "n"),
+    "with_columns": lambda s: keyed(s).with_columns(more=pl.col("n") + 1),
+    "filter": lambda s: keyed(s).filter(pl.col("n") > 0),
+    "group_by": lambda s: keyed(s).group_by("sequence").agg(pl.col("n").max()),
+    "join": lambda s: keyed(s).join(pay(s).select("sequence", "amount"), on="sequence"),
+    "join_asof": lambda s: (
+        keyed(s)
+        .sort("sequence")
+        .join_asof(pay(s).select("sequence", m="n").sort("sequence"), on="sequence")
+    ),
+    "sort": lambda s: keyed(s).sort("sequence"),
+    "slice": lambda s: keyed(s).sort("sequence").slice(1, 3),
+    "head": lambda s: keyed(s).sort("sequence").head(3),
+    "tail": lambda s: keyed(s).sort("sequence").tail(3),
+    "unique": lambda s: pay(s).select("sequence", "subject").unique(),
+    "concat": lambda s: pl.concat([keyed(s), keyed(s, "due")]),
+    "explode": lambda s: keyed(s).select("sequence", "tags").explode("tags").unique(),
+    "unpivot": lambda s: pay(s).select("sequence", "n").unpivot(["n"], index="sequence"),
+    "unnest": lambda s: pay(s).select("sequence", both=pl.struct("n", "x")).unnest("both"),
+    "with_row_index": lambda s: keyed(s).sort("sequence").with_row_index("place"),
+    "cache": lambda s: keyed(s).cache(),
+}
+
+
+@pytest.mark.parametrize("method", sorted(FRAMES))
+def test_every_method_of_frames_that_is_listed_is_accepted_by_the_check(lake, method):
+    key = ["sequence", "tags"] if method == "explode" else ["sequence"]
+    dataset = lake.build(made(FRAME_CALLS[method], key), check="perturb")
     assert dataset.manifest.recipe.check == "allow-list"
     assert dataset.manifest.rows
 

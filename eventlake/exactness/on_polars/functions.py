@@ -101,7 +101,7 @@ FRAMES = _names(
     unpivot unnest with_row_index cache
     """
 )
-"""Methods of frames."""
+"""Methods of frames whose steps ``plan`` accepts, under its conditions."""
 
 _UNCHECKED = "a claim about the rows that nobody checks"
 
