@@ -11,7 +11,7 @@ from eventlake.columns.rows import gathered
 from eventlake.schemas.checks import arrow_schema
 from eventlake.schemas.parse import Parsed, parse
 from eventlake.schemas.version import Version
-from eventlake.tables.expressions import complete
+from eventlake.tables.check_upcast import complete
 from eventlake.tables.upcast import upcast, widened
 
 __all__ = ["complete", "read"]

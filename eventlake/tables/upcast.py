@@ -10,7 +10,8 @@ from eventlake.columns.intake.problems import Problem, shorten
 from eventlake.schemas.checks import OddError, arrow_schema, arrow_type, checked
 from eventlake.schemas.schema import Field, Schema
 from eventlake.schemas.version import Version
-from eventlake.tables.expressions import EvaluationError, check_stored, evaluate, largest
+from eventlake.tables.check_upcast import check_stored, largest
+from eventlake.tables.expressions import EvaluationError, evaluate
 from eventlake.tables.growth import Size
 
 _ROWS = 32_768

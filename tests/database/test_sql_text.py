@@ -20,9 +20,9 @@ LOOKED_AT = {
     ],
     "a condition of a mapping, or an expression of an upcast: parsed alone first, and judged": [
         "eventlake.importing.tables::Tables.rows::rules.where",
-        "eventlake.tables.expressions::check_stored::version.upcast",
+        "eventlake.tables.check_upcast::check_stored::version.upcast",
         "eventlake.tables.expressions::evaluate::expressions",
-        "eventlake.tables.expressions::largest::version.upcast",
+        "eventlake.tables.check_upcast::largest::version.upcast",
     ],
     "a query that DuckDB writes of a tree, which was made of a checked one": [
         "eventlake.importing.sql::int96_files::connection.execute('SELECT json_deserialize_sql(?::JSON)', [json.dumps(look)]).fetchall()",
@@ -105,9 +105,9 @@ LOOKED_AT = {
         "eventlake.importing.tables::Tables.columns::str(row[1])",
         "eventlake.projections.on_duckdb.by_entity::entity_columns::error",
         "eventlake.tables.expressions::<module>::duckdb.__version__",
-        "eventlake.tables.expressions::_check_unchanged::of_field(before, new, new.name)",
-        "eventlake.tables.expressions::complete::field.name",
-        "eventlake.tables.expressions::complete::new.event_type",
+        "eventlake.tables.check_upcast::_check_unchanged::of_field(before, new, new.name)",
+        "eventlake.tables.check_upcast::complete::field.name",
+        "eventlake.tables.check_upcast::complete::new.event_type",
     ],
 }
 

@@ -10,7 +10,7 @@ from eventlake.errors import InvalidInputError
 from eventlake.features.engine_cache import ENGINE_CACHE, VARIABLE, EngineCache, limit_bytes
 from eventlake.history.sql import tables_read
 from eventlake.projections.on_duckdb import run as duckdb_runner
-from eventlake.tables import expressions
+from eventlake.tables import check_upcast, expressions
 
 
 def test_clear_empties_every_cache_of_its_owner():
@@ -106,11 +106,11 @@ def test_a_limit_that_is_no_size_is_refused_before_anything_is_made(monkeypatch)
 def test_the_caches_of_a_process_are_cleared_together():
     before = duckdb_runner._empty_database(), expressions._databases()
     tables_read.reads_table("SELECT * FROM events", "events")
-    expressions._checked.add("a")
+    check_upcast._checked.add("a")
     made(ENGINE_CACHE, "f", 1)
     CACHES.clear()
     assert duckdb_runner._empty_database() is not before[0]
     assert expressions._databases() is not before[1]
     assert tables_read._names.cache_info().currsize == 0
-    assert len(expressions._checked) == 0
+    assert len(check_upcast._checked) == 0
     assert made(ENGINE_CACHE, "f", 1)

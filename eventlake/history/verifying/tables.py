@@ -18,8 +18,8 @@ from eventlake.progress import task
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.schemas.version import Version
 from eventlake.storage import Storage, sha256_of
+from eventlake.tables.check_upcast import check_stored
 from eventlake.tables.derive import derive, joined, read_events
-from eventlake.tables.expressions import check_stored
 from eventlake.tables.ranges import TableRange, folder, true_ranges
 from eventlake.tables.stored_table import stored_rows
 
