@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -18,10 +17,10 @@ from eventlake.datasets.building.build_once import (
     LeaseTiming,
     build_lease,
     dataset_statement,
-    find_built,
     query_statement,
     record_built,
 )
+from eventlake.datasets.building.earlier_builds import EarlierBuilds
 from eventlake.datasets.building.environment import environment
 from eventlake.datasets.building.given_spine import given_spine, spine_of_events
 from eventlake.datasets.building.incremental import increment
@@ -129,16 +128,16 @@ def build(projection: Projection, history: PinnedHistory, request: Request) -> B
 
 def _reuse_or_compute(ready_build: ReadyBuild, request: Request) -> Built:
     computation, recipe = ready_build.computation, ready_build.recipe
+    storage = computation.history.storage
+    earlier = EarlierBuilds(storage, recipe, computation.history.trust)
     # An unproven projection may make other rows each time: nothing is reused or compared.
     if computation.projection.level == "unproven":
-        return _compute_and_publish(ready_build, request, None)
-    storage, trust = computation.history.storage, computation.history.trust
+        return _compute_and_publish(ready_build, request, earlier, None)
     if request.force:
-        return _compute_and_publish(ready_build, request, find_built(storage, recipe, trust))
-    look = partial(find_built, storage, recipe, trust)
-    with build_lease(storage, recipe, look, request.lease) as archive:
+        return _compute_and_publish(ready_build, request, earlier, earlier.of_recipe())
+    with build_lease(storage, recipe, earlier.of_recipe, request.lease) as archive:
         if archive is None:
-            return _compute_and_publish(ready_build, request, None)
+            return _compute_and_publish(ready_build, request, earlier, None)
         return _reuse(ready_build, request, archive)
 
 
@@ -206,14 +205,14 @@ def _record_spine(ready_build: ReadyBuild, archive: Archive) -> None:
 
 
 def _compute_and_publish(
-    ready_build: ReadyBuild, request: Request, before: Archive | None
+    ready_build: ReadyBuild, request: Request, earlier: EarlierBuilds, before: Archive | None
 ) -> Built:
     started = time.time_ns() // 1000
     computation, projection = ready_build.computation, ready_build.computation.projection
     history = computation.history
     if ready_build.recipe.check == ALLOW_LIST:
         ready_build.kind.check_exact(computation)
-    built = _compute(ready_build, request)
+    built = _compute(ready_build, request, earlier)
     manifest = built.manifest
     _check_expected(ready_build, request, manifest.content_hash)
     if before is not None:
@@ -223,7 +222,7 @@ def _compute_and_publish(
     if request.perturb:
         check_perturbed(computation, built.rows)
     untrusted = (
-        _compare_with_untrusted(ready_build, built)
+        _compare_with_untrusted(ready_build, earlier, built)
         if before is None and projection.level != "unproven"
         else None
     )
@@ -275,12 +274,14 @@ def _check_same(before: Archive, now: DatasetManifest) -> None:
     raise NotIdenticalError(message, hint, expected=then, found=now.content_hash)
 
 
-def _compare_with_untrusted(ready_build: ReadyBuild, built: BuildResult) -> Archive | None:
+def _compare_with_untrusted(
+    ready_build: ReadyBuild, earlier: EarlierBuilds, built: BuildResult
+) -> Archive | None:
     """The dataset that an untrusted writer stored for the recipe, if it equals the new one.
 
     It is never used, but a difference is worth a warning.
     """
-    archive = find_built(ready_build.computation.history.storage, ready_build.recipe, LAKE)
+    archive = earlier.of_recipe(LAKE)
     if archive is not None and archive.manifest.content_hash != built.manifest.content_hash:
         _LOG.warning(
             "%s claims that the recipe of %s made other rows than it makes here "
@@ -315,7 +316,7 @@ def _check_expected(ready_build: ReadyBuild, request: Request, found: str) -> No
         raise NotIdenticalError(message, hint, expected=request.expected, found=found)
 
 
-def _compute(ready_build: ReadyBuild, request: Request) -> BuildResult:
+def _compute(ready_build: ReadyBuild, request: Request, earlier: EarlierBuilds) -> BuildResult:
     """Compute the rows by the cheapest strategy: incrementally, by buckets of entities, or in full.
 
     The strategy is recorded in the provenance as ``way``.
@@ -337,7 +338,7 @@ def _compute(ready_build: ReadyBuild, request: Request) -> BuildResult:
     columns = kind.entity_columns(computation)
     why = "from scratch, as asked"
     if request.incremental and request.pinned is not None and not request.force:
-        found = increment(computation, ready_build.recipe, columns, request.pinned)
+        found = increment(computation, earlier, columns, request.pinned)
         if not isinstance(found, str):
             return hashed(
                 ready_build,

@@ -20,12 +20,11 @@ from typing import TypeVar
 from eventlake.core import layout
 from eventlake.core.documents.dataset import Recipe
 from eventlake.core.instants import format_instant
-from eventlake.datasets.store.archive import Archive, open_archive
-from eventlake.datasets.store.find import folders
+from eventlake.datasets.store.archive import Archive
 from eventlake.errors import EventlakeError
 from eventlake.progress import task
 from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage
-from eventlake.trust import Trust, statement
+from eventlake.trust import statement
 
 _LOG = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -79,35 +78,6 @@ def dataset_statement(manifest_hash: str) -> bytes:
 def query_statement(manifest_hash: str) -> bytes:
     """The ledger's statement that this user built a dataset, so its archived code is theirs."""
     return statement("query", manifest_hash)
-
-
-def find_built(storage: Storage, recipe: Recipe, trust: Trust) -> Archive | None:
-    """A complete dataset that a recipe made before; None if there is none that is trusted."""
-    noted = (
-        layout.made_hash(item.path)
-        for item in storage.list(layout.recipe_folder(recipe.recipe_hash))
-    )
-    places = [
-        layout.build_path(recipe.name, manifest_hash) for manifest_hash in noted if manifest_hash
-    ]
-    # Notes may be lost: then all datasets of the name are searched.
-    return _whole(storage, recipe, places, trust) or _whole(
-        storage, recipe, folders(storage, recipe.name), trust
-    )
-
-
-def _whole(
-    storage: Storage, recipe: Recipe, places: Iterator[str] | list[str], trust: Trust
-) -> Archive | None:
-    for folder in places:
-        with suppress(EventlakeError):
-            archive = open_archive(storage, folder)
-            known = archive.manifest.recipe.recipe_hash == recipe.recipe_hash and trust.knows(
-                dataset_statement(archive.manifest.manifest_hash)
-            )
-            if known and archive.is_whole():
-                return archive
-    return None
 
 
 def record_built(archive: Archive) -> None:

@@ -6,22 +6,21 @@ are recomputed, so that the result equals the full build, bit for bit. Declared 
 recomputed by row; see ``reuse_features``.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import islice
 
 import polars as pl
 import pyarrow as pa
 
 from eventlake.columns.hashing.content import normalise, schema_of
 from eventlake.core.card import counted
-from eventlake.core.documents.dataset import Recipe
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.core.sql import named
-from eventlake.datasets.building.build_once import dataset_statement
+from eventlake.datasets.building.earlier_builds import EarlierBuilds
 from eventlake.datasets.building.reuse_features import reuse_rows
-from eventlake.datasets.store.archive import Archive, open_archive
-from eventlake.datasets.store.find import folders
+from eventlake.datasets.store.archive import Archive
 from eventlake.errors import EventlakeError
 from eventlake.history import polars_scan
 from eventlake.history.corrections import FAMILY, symmetric_difference
@@ -34,6 +33,8 @@ from eventlake.projections.kinds import kind_of, prepare
 from eventlake.projections.projection import Projection
 from eventlake.projections.rows import finish
 
+_MOST_BASES = 2
+"""Earlier builds that are tried as a base."""
 _MOST_CHANGED = 0.5
 """The share of changed entities above which everything is recomputed."""
 
@@ -55,7 +56,7 @@ class Increment:
 
 def increment(
     computation: Computation,
-    recipe: Recipe,
+    earlier: EarlierBuilds,
     columns: EntityColumns,
     pinned: Callable[[Checkpoint], PinnedHistory],
 ) -> Increment | str:
@@ -63,13 +64,15 @@ def increment(
 
     Args:
         computation: A projection whose rows depend on one entity at a time.
-        recipe: The recipe of the build.
+        earlier: Finds the earlier builds of the recipe's name.
         columns: The columns that identify the entity of each row.
         pinned: Opens the history of an earlier checkpoint; fails if it is not this lake's.
     """
     if not columns.holding and not columns.spine_rows:
         return f"its rows do not say their {computation.projection.by}"
-    for base in _bases(computation.history, recipe):
+    # The longer a base's history, the fewer entities changed since: where the longest do not serve,
+    # shorter ones hardly ever do, and each costs a search of the events since then.
+    for base in islice(earlier.bases(computation.history.watermark), _MOST_BASES):
         # A damaged base, or one of another history, is skipped.
         with suppress(EventlakeError, pl.exceptions.PolarsError):
             before = pinned(base.manifest.recipe.checkpoint)
@@ -82,38 +85,6 @@ def increment(
                 if found is not None:
                     return found
     return "there is no earlier build to begin from, or too much has changed since"
-
-
-def _bases(history: PinnedHistory, recipe: Recipe) -> Iterator[Archive]:
-    """Trusted datasets of shorter histories, longest first, whose recipe is otherwise the same."""
-    found = []
-    for folder in folders(history.storage, recipe.name):
-        with suppress(EventlakeError):
-            archive = open_archive(history.storage, folder)
-            other = archive.manifest.recipe
-            # These three may differ; everything else in the recipe must be equal.
-            same = replace(
-                other,
-                checkpoint=recipe.checkpoint,
-                clock_hash=recipe.clock_hash,
-                spine=recipe.spine,
-            )
-            clocks = (other.clock_hash is None) == (recipe.clock_hash is None)
-            if not history.trust.knows(dataset_statement(archive.manifest.manifest_hash)):
-                continue
-            if (
-                same.recipe_hash == recipe.recipe_hash
-                and clocks
-                and (other.spine is None) == (recipe.spine is None)
-                and archive.is_whole()
-            ):
-                found.append(archive)
-    shorter = [
-        one for one in found if one.manifest.recipe.checkpoint.watermark <= history.watermark
-    ]
-    yield from sorted(
-        shorter, key=lambda one: one.manifest.recipe.checkpoint.watermark, reverse=True
-    )
 
 
 def _by_entity(
