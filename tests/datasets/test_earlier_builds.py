@@ -32,7 +32,13 @@ class Counted(MemoryStorage):
 def night(lake, number, subjects="abcd"):
     lake.append(
         [
-            {"id": f"{number} {one}", "source": "s", "type": "paid", "subject": one, "data": {"n": 1}}
+            {
+                "id": f"{number} {one}",
+                "source": "s",
+                "type": "paid",
+                "subject": one,
+                "data": {"n": 1},
+            }
             for one in subjects
         ]
     )
