@@ -40,3 +40,13 @@ def test_sql_changes_no_file_that_it_may_read(tmp_path, number):
         with pytest.raises((InvalidInputError, InvalidProjectionError)):
             lake.build(el.Projection.sql("p", query, key=["n"], level=level))
     assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("level", ["exact", "unproven"])
+def test_a_projection_that_doubles_with_every_line_is_refused_before_it_is_planned(level):
+    doubled = ", ".join(f"a{n - 1} + a{n - 1} AS a{n}" for n in range(1, 19))
+    query = f"SELECT id, sequence AS a0, {doubled} FROM events"
+    lake = el.create("memory://", "o")
+    lake.append([payment(0)])
+    with pytest.raises(InvalidProjectionError, match="stays small when it is planned"):
+        lake.build(el.Projection.sql("doubled", query, key=["id"], level=level))

@@ -143,20 +143,15 @@ def select(
     text: str,
     parameters: Mapping[str, Any],
     *,
-    run: bool = True,
     limits: Limits = UNLIMITED,
-) -> pa.Table | None:
+) -> pa.Table:
     """Run one SELECT.
 
     Args:
         connection: The database.
         text: The query.
         parameters: Values of its parameters.
-        run: Whether to run it; otherwise it is only bound.
         limits: Limits on its time and its rows.
-
-    Returns:
-        The rows; None if the query was only bound.
 
     Raises:
         InvalidInputError: It is not exactly one SELECT that only reads, or takes longer than
@@ -165,7 +160,7 @@ def select(
         duckdb.Error: DuckDB rejects it.
     """
     relation = connection.sql(check_select(text), params=dict(parameters) or None)
-    return normal_zone(fetched(connection, relation, limits)) if run else None
+    return normal_zone(fetched(connection, relation, limits))
 
 
 def normal_zone(table: pa.Table) -> pa.Table:
