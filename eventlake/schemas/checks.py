@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from eventlake.columns.schema import INSTANT
 from eventlake.core.instants import MAX_DAY, MAX_US, MIN_DAY, MIN_US
+from eventlake.schemas.limits import Choices, NumberRange
 from eventlake.schemas.schema import FieldType
 
 # Without the year 0000, which Python's dates do not have.
@@ -79,9 +80,9 @@ def checked(
         ):
             raise OddError
         return pc.add(column, 0.0)  # -0.0 becomes 0.0, so that equal values have one hash
-    if kind.values and not set(pc.unique(column).drop_null().to_pylist()) <= set(kind.values):
+    if kind.values and not Choices(kind.values).allow(pc.unique(column).drop_null().to_pylist()):
         raise OddError
-    if kind.kind == "decimal" or kind.minimum is not None or kind.maximum is not None:
+    if kind.kind == "decimal" or NumberRange(kind.minimum, kind.maximum):
         _check_bounds(column, kind)
     return column
 
@@ -140,7 +141,5 @@ def _check_bounds(column: pa.Array, kind: FieldType) -> None:
     digits = Decimal(10) ** (kind.precision - kind.scale) if kind.kind == "decimal" else None
     if digits is not None and not -digits < lowest <= highest < digits:
         raise OddError
-    if (kind.minimum is not None and lowest < Decimal(kind.minimum)) or (
-        kind.maximum is not None and highest > Decimal(kind.maximum)
-    ):
+    if not NumberRange(kind.minimum, kind.maximum).allows(lowest, highest):
         raise OddError

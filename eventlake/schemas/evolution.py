@@ -4,8 +4,8 @@ It must accept every payload that the other one accepts, and read the same value
 """
 
 from collections.abc import Iterator
-from decimal import Decimal
 
+from eventlake.schemas.limits import Choices, NumberRange
 from eventlake.schemas.schema import Field, FieldType
 
 _INT64_DIGITS = 19
@@ -56,13 +56,12 @@ def of_field(old: Field, new: Field | None, path: str) -> Iterator[tuple[str, st
 def _holds(old: FieldType, new: FieldType) -> bool:
     """Whether every value of a scalar type is a value of another one."""
     if old.kind == "utf8" == new.kind:
-        # No values means that any text is allowed.
-        return not new.values or bool(old.values and set(old.values) <= set(new.values))
+        return Choices(new.values).include(Choices(old.values))
     if (
         # A double holds no other type exactly, and days and instants are read from other texts.
         old.kind not in {"int64", "decimal"}
         or new.kind not in {"int64", "decimal"}
-        or _is_tighter(old, new)
+        or not NumberRange(new.minimum, new.maximum).includes(NumberRange(old.minimum, old.maximum))
     ):
         return False
     # Not even a decimal without scale: its text may have a point, as in 1.0.
@@ -70,16 +69,6 @@ def _holds(old: FieldType, new: FieldType) -> bool:
         return old.kind == "int64"
     whole = _INT64_DIGITS if old.kind == "int64" else old.precision - old.scale
     return new.scale >= old.scale and new.precision - new.scale >= whole
-
-
-def _is_tighter(old: FieldType, new: FieldType) -> bool:
-    higher = new.minimum is not None and (
-        old.minimum is None or Decimal(new.minimum) > Decimal(old.minimum)
-    )
-    lower = new.maximum is not None and (
-        old.maximum is None or Decimal(new.maximum) < Decimal(old.maximum)
-    )
-    return higher or lower
 
 
 def changes(old: FieldType, new: FieldType, path: str = "") -> Iterator[tuple[str, str, str]]:

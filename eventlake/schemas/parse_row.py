@@ -15,6 +15,7 @@ import jiter
 
 from eventlake.core.counts import MAX_INT64, MIN_INT64
 from eventlake.core.instants import parse_instant
+from eventlake.schemas.limits import NumberRange
 from eventlake.schemas.schema import FieldType
 
 Broken = tuple[str, str, Any]
@@ -166,10 +167,7 @@ def _number(value: Any, kind: FieldType) -> tuple[str | None, Any]:  # noqa: PLR
         ):
             return f"expected {kind}, no digit lost", None
         exact = value = unscaled.to_integral_value(context=_WIDE).scaleb(-kind.scale, _WIDE)
-    # Comparisons do not round; Python's arithmetic would, to 28 digits.
-    if (kind.minimum and exact < Decimal(kind.minimum)) or (
-        kind.maximum and exact > Decimal(kind.maximum)
-    ):
+    if not NumberRange(kind.minimum, kind.maximum).allows(exact, exact):
         return f"expected {kind}", None
     return None, value
 

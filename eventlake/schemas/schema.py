@@ -15,6 +15,7 @@ from eventlake.core.documents.stored import Document, Text, spelled
 from eventlake.core.hashing.canonical import canonical_json, sha256_hex
 from eventlake.core.names import repeated
 from eventlake.errors import InvalidInputError
+from eventlake.schemas.limits import Choices, NumberRange
 
 SCALARS = ("bool", "date", "decimal", "float64", "int64", "timestamp", "utf8")
 KINDS = (*SCALARS, "list", "struct")
@@ -129,25 +130,16 @@ class FieldType:
 
     def __str__(self) -> str:
         """``decimal(18, 2)``, ``list<utf8>``, ``utf8 (one of 'a', 'b')``."""
+        bounds = NumberRange(self.minimum, self.maximum)
         if self.kind == "decimal":
-            return f"decimal({self.precision}, {self.scale}){self._bounds()}"
+            return f"decimal({self.precision}, {self.scale}){bounds}"
         if self.item is not None:
             return f"list<{self.item}>"
         if self.kind == "struct":
             return (
                 "struct<" + ", ".join(f"{field.name}: {field.type}" for field in self.fields) + ">"
             )
-        if self.values:
-            return f"utf8 (one of {', '.join(map(repr, self.values))})"
-        return self.kind + self._bounds()
-
-    def _bounds(self) -> str:
-        bounds = [
-            f"{sign} {bound}"
-            for sign, bound in (("≥", self.minimum), ("≤", self.maximum))
-            if bound is not None
-        ]
-        return f" ({', '.join(bounds)})" if bounds else ""
+        return f"{self.kind}{Choices(self.values)}{bounds}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +276,7 @@ def _problems(kind: FieldType, path: str, depth: int) -> Iterator[tuple[str, str
         )
     if kind.values and kind.kind != "utf8":
         yield path, "only text can be limited to a list of values"
-    if not {kind.minimum, kind.maximum} <= {None} and kind.kind not in {"int64", "decimal"}:
+    if NumberRange(kind.minimum, kind.maximum) and kind.kind not in {"int64", "decimal"}:
         yield path, "only integers and decimals have bounds"
     if kind.item is not None:
         yield from _problems(kind.item, f"{path}[]", depth + 1)
