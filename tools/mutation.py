@@ -45,7 +45,7 @@ TESTS = [
 CALLS = ROOT / "build" / "mutation-calls.json"
 """What each test calls, from the run before; delete it to record that again."""
 DESCRIPTIONS = {"__repr__", "__str__", "_repr_html_", "card"}
-FIRST_FILES, MORE_FILES = 3, 12
+FEW, MANY = 20, 200
 NOTHING = "returns None"
 PAIRS = [
     *[(ast.Lt, ast.LtE), (ast.Gt, ast.GtE), (ast.Eq, ast.NotEq), (ast.Is, ast.IsNot)],
@@ -259,12 +259,11 @@ def run(mutant: Mutant | None, tests: list[str], seconds: float) -> str:
             if isinstance(thing, FunctionType) and _place(thing.__code__) == mutant.place:
                 thing.__code__ = code
     end, passed = time.process_time() + seconds, 0
-    # Collecting many files takes longer than a few tests, so those of the first files go alone.
-    files = list(dict.fromkeys(map(_file, tests)))
-    for some in (files[:FIRST_FILES], files[FIRST_FILES:MORE_FILES], files[MORE_FILES:]):
+    # Collecting many files takes longer than a few tests, so the first tests go alone.
+    for some in (tests[:FEW], tests[FEW:MANY], tests[MANY:]):
         if not some or time.process_time() > end:
             break
-        plugin = _pytest(_Plugin([test for test in tests if _file(test) in some], end), some)
+        plugin = _pytest(_Plugin(some, end), list(dict.fromkeys(map(_file, some))))
         if plugin.failed:
             return plugin.failed[0]
         passed += plugin.passed
@@ -322,21 +321,13 @@ def main() -> None:
         if arguments.only not in line:
             continue
         tests = [test for test in calls if mutant.place in calls[test]["calls"]]
-        # A test that killed a mutant of the module is likely to kill the next one.
-        kills, files = killers[mutant.path], Counter(map(_file, tests))
-        ranked = sorted(files, key=lambda file: (-kills[file], -files[file]))
-        first, more = ranked[:FIRST_FILES], ranked[:MORE_FILES]
-        tests.sort(
-            key=lambda test: (
-                _file(test) not in first,
-                _file(test) not in more,
-                -kills[test],
-                calls[test]["seconds"],
-            )
-        )
+        # A test that killed a mutant of the module is likely to kill the next one, and so is one
+        # that calls little else.
+        kills = killers[mutant.path]
+        tests.sort(key=lambda one: (-kills[one], len(calls[one]["calls"]), calls[one]["seconds"]))
         task = lambda m=mutant, t=tests: run(m, t, arguments.seconds)  # noqa: E731
         result = fork(task, 60 + 4 * arguments.seconds)
-        kills.update([result, _file(result)])
+        kills[result] += 1
         package = next(package for package in PACKAGES if mutant.path.startswith(package))
         verdict = "LIVES" if result.startswith("lives") else "killed"
         results[f"{package}: {verdict}"] += 1

@@ -236,3 +236,52 @@ def test_a_warning_points_at_the_line_that_built(lake):
             spine=pl.DataFrame({"subject": ["nobody"], "cutoff": instants(9)}),
         )
     assert [one.filename for one in told] == [__file__]
+
+
+TYPES = {
+    "amount": {"type": "number", "multipleOf": 0.01},
+    "weight": {"type": "number"},
+    "open": {"type": "boolean"},
+    "name": {"type": "string"},
+    "parts": {"type": "array", "items": {"type": "integer"}},
+    "at": {"type": "object", "properties": {"city": {"type": "string"}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("feature", "hint"),
+    [
+        (
+            el.sum("pay", "weight"),
+            "a sum of floats depends on their order: declare the field as a decimal, with "
+            "multipleOf, in a new version of its schema.",
+        ),
+        (
+            el.mean("pay", "open"),
+            "count('pay', where={'open': True}) counts how often it is true.",
+        ),
+        (
+            el.sum("pay", "name"),
+            "distinct, last, first, lag, min and max take utf8; "
+            "count('pay', where=…) counts events with some value.",
+        ),
+        (
+            el.last("pay", "at"),
+            "name a field inside of it by its path, or give the payload a field that holds one "
+            "value.",
+        ),
+        (
+            el.distinct("pay", "parts"),
+            "name a field inside of it by its path, or give the payload a field that holds one "
+            "value.",
+        ),
+    ],
+    ids=["float", "bool", "text", "object", "list"],
+)
+def test_an_aggregate_of_a_field_of_another_type_is_refused_with_what_takes_it(feature, hint):
+    lake = el.create("memory://", "tests.eventlake/types")
+    lake.register("pay", {"type": "object", "properties": TYPES})
+    lake.append([event(0, "pay", amount=1)])
+    with pytest.raises(InvalidProjectionError, match="the field is") as refused:
+        lake.build(el.FeatureSet("risk", features=[feature]), spine=SPINE)
+    assert refused.value.hint == hint
