@@ -321,10 +321,12 @@ def main() -> None:
         if arguments.only not in line:
             continue
         tests = [test for test in calls if mutant.place in calls[test]["calls"]]
-        # A test that killed a mutant of the module is likely to kill the next one, and so is one
-        # that calls little else.
-        kills = killers[mutant.path]
-        tests.sort(key=lambda one: (-kills[one], len(calls[one]["calls"]), calls[one]["seconds"]))
+        # A test that killed a mutant of the module is likely to kill the next one, and so is a
+        # short one that calls little else.
+        kills, cost = killers[mutant.path], {one: calls[one]["seconds"] for one in tests}
+        tests.sort(
+            key=lambda one: (-kills[one], cost[one] > 1, len(calls[one]["calls"]), cost[one])
+        )
         task = lambda m=mutant, t=tests: run(m, t, arguments.seconds)  # noqa: E731
         result = fork(task, 60 + 4 * arguments.seconds)
         kills[result] += 1

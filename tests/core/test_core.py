@@ -273,6 +273,30 @@ def test_a_sealed_commit_whose_figures_do_not_agree_is_damaged(changes):
         Commit.decode(seal(commit_document(**changes)), "log/0")
 
 
+@pytest.mark.parametrize(
+    ("starts", "problem"),
+    [
+        ([0], None),
+        ([], None),
+        ([1], r"expected key files of commits from 0 to 0, found some of \[1\]"),
+        ([0, 0], r"expected key files of commits from 0 to 0, found some of \[0, 0\]"),
+    ],
+    ids=str,
+)
+def test_the_key_files_of_recent_commits_begin_at_commits_each_at_another(starts, problem):
+    files = [
+        {"bytes": 9, "heads": 0, "ids": 1, "sha256": "ab" * 32, "shift": 0, "start": start}
+        for start in starts
+    ]
+    document = commit_document()
+    data = seal(document | {"recent": document["recent"] | {"files": files}})
+    if problem is None:
+        assert [file.start for file in Commit.decode(data, "log/0").recent.files] == starts
+    else:
+        with pytest.raises(CorruptionError, match=problem):
+            Commit.decode(data, "log/0")
+
+
 def test_a_sealed_commit_with_a_list_for_an_object_is_damaged():
     with pytest.raises(CorruptionError, match="not a valid commit"):
         Commit.decode(seal(commit_document(segment={"types": ["t", "u"]})), "log/0")

@@ -285,3 +285,15 @@ def test_an_aggregate_of_a_field_of_another_type_is_refused_with_what_takes_it(f
     with pytest.raises(InvalidProjectionError, match="the field is") as refused:
         lake.build(el.FeatureSet("risk", features=[feature]), spine=SPINE)
     assert refused.value.hint == hint
+
+
+@pytest.mark.parametrize("name", ["time", "recorded_at"])
+def test_the_instant_of_an_event_is_no_field_and_its_age_is_named(lake, name):
+    with pytest.raises(InvalidProjectionError, match=f"payment has no field {name}") as refused:
+        built(lake, el.last("payment", name))
+    assert refused.value.hint == (
+        "since_last('payment') and since_first('payment') have the age of events; it has amount, "
+        "method, weight; subject, source, id, sequence and datacontenttype, dataschema, "
+        "correlation_id, causation_id, traceparent, extensions, corrects, correction are the "
+        "event's own."
+    )

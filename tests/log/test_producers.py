@@ -115,6 +115,14 @@ def test_what_is_no_position_is_refused(lake, producer, position):
     assert lake.watermark == 0
 
 
+@pytest.mark.parametrize(("producer", "position"), [("p", None), (None, 1)])
+def test_a_producer_without_a_position_is_refused_and_a_position_without_a_producer(
+    lake, producer, position
+):
+    with pytest.raises(InvalidInputError, match="expected a producer with a position, or neither"):
+        lake.append(batch("a"), producer=producer, position=position)
+
+
 def test_an_empty_batch_takes_no_position(lake):
     with pytest.raises(InvalidInputError, match="an empty batch"):
         lake.append([], producer="p", position=0)
