@@ -726,6 +726,21 @@ def test_a_file_that_is_not_there_or_not_readable_is_refused(filled, tmp_path):
     assert filled.watermark == 2
 
 
+@pytest.mark.parametrize("name", ["events.ndjson", "events.parquet"])
+def test_a_file_that_the_system_does_not_read_is_refused_by_its_name(
+    filled, tmp_path, monkeypatch, name
+):
+    (tmp_path / name).write_bytes(b"PAR1" if name.endswith("parquet") else b"{}\n")
+
+    def fail(*_, **__):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", fail)
+    monkeypatch.setattr("eventlake.log.appending.read_events.check_footer", fail)
+    with pytest.raises(InvalidInputError, match=f"{name} is not readable as .*Input/output error"):
+        filled.append(tmp_path / name)
+
+
 def test_a_bad_parquet_file_is_refused_by_row(filled, tmp_path):
     pq.write_table(arrow(data=middle("NaN", pa.string())), tmp_path / "events.parquet")
     with pytest.raises(InvalidEventsError) as caught:
