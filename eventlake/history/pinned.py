@@ -13,7 +13,7 @@ import pyarrow as pa
 from eventlake.columns.hashing.clock import Int64s
 from eventlake.core import layout
 from eventlake.core.hashing.checkpoint import Checkpoint
-from eventlake.errors import StorageError
+from eventlake.errors import CorruptionError, StorageError
 from eventlake.history.clock_hash import clock_hash
 from eventlake.history.stretch import Stretch
 from eventlake.log.chain.checked_read import (
@@ -305,6 +305,14 @@ class PinnedHistory:
 
     def _instants(self, stretch: Stretch) -> Int64s:
         column = self.read(stretch, ["recorded_at"]).column("recorded_at")
+        if column.null_count:
+            message = (
+                f"{self.path(stretch)}: expected each event's recorded_at, "
+                f"found {column.null_count:,} nulls"
+            )
+            raise CorruptionError(
+                message, "run 'eventlake verify LAKE --deep'.", path=self.path(stretch)
+            )
         return np.asarray(column.cast(pa.int64()))
 
 

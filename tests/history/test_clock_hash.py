@@ -4,12 +4,15 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import eventlake as el
 from eventlake.caches import CACHES
 from eventlake.columns.hashing.clock import first_of_runs, runs_text
+from eventlake.errors import CorruptionError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.storage import MemoryStorage
 
@@ -130,3 +133,17 @@ def test_states_that_are_dropped_while_a_hash_begins_do_not_change_it(monkeypatc
 
     monkeypatch.setattr("eventlake.history.clock_hash._STATES", Dropped())
     assert [lake.snapshot().history.clock_hash() for _ in range(3)] == [expected] * 3
+
+
+def test_an_event_without_an_instant_is_damage(monkeypatch):
+    lake = history(MemoryStorage(), [(True, [1, 2])])
+    real = PinnedHistory.read
+
+    def without(self, stretch, columns=None):
+        table = real(self, stretch, columns)
+        nulls = pa.nulls(table.num_rows, table.schema.field("recorded_at").type)
+        return table.set_column(table.schema.get_field_index("recorded_at"), "recorded_at", nulls)
+
+    monkeypatch.setattr(PinnedHistory, "read", without)
+    with pytest.raises(CorruptionError, match="expected each event's recorded_at, found 2 nulls"):
+        lake.snapshot().history.clock_hash()
