@@ -287,7 +287,7 @@ def test_events_that_are_not_those_of_the_commits_leaves_are_found_by_a_deep_ver
 
 def test_an_id_that_stands_twice_in_the_lake_is_found_by_a_deep_verification(storage, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("eventlake.log.appending.append.known", lambda *_: [])
+        patch.setattr("eventlake.log.appending.append.find_known", lambda *_: [])
         el.open(storage).append([event("b", data='"again"')])
     report = verify(storage, deep=True)[0]
     assert any("twice" in finding.message for finding in report.problems)
