@@ -273,6 +273,22 @@ def test_a_sealed_commit_whose_figures_do_not_agree_is_damaged(changes):
         Commit.decode(seal(commit_document(**changes)), "log/0")
 
 
+@pytest.mark.parametrize("stop", [0, 1])
+def test_a_tier_without_commits_and_one_that_its_commit_does_not_follow_are_refused(stop):
+    keys = {"bytes": 9, "heads": 0, "ids": 1, "sha256": "ab" * 32, "shift": 0, "start": 0}
+    rows = {"bytes": 9, "sha256": "cd" * 32}
+    document = commit_document()
+    tiers = [{"keys": keys, "rows": rows, "start": 0, "stop": stop}]
+    recent = document["recent"] | {"start": stop, "files": []}
+    problem = (
+        r"expected a tier from commit 0, found \[0, 0\)"
+        if stop == 0
+        else "its tiers end at 1, what is recent begins at 1"
+    )
+    with pytest.raises(CorruptionError, match=problem):
+        Commit.decode(seal(document | {"tiers": tiers, "recent": recent}), "log/0")
+
+
 @pytest.mark.parametrize(
     ("starts", "problem"),
     [

@@ -105,6 +105,14 @@ def test_clocks_and_sequences_go_on_from_part_to_part(tmp_path):
     assert lake.watermark == 0
 
 
+def test_only_the_first_instant_of_a_part_may_be_too_early(tmp_path):
+    lake = small_parts(MemoryStorage())
+    instants = [*range(100, 110), 105, *range(120, 129)]
+    clock = pa.array([1_700_000_000_000_000 + instant for instant in instants]).cast(INSTANT)
+    with pytest.raises(InvalidEventsError, match=r"row 10, field recorded_at: expected non-decr"):
+        lake.append(file(tmp_path, table(20, recorded_at=clock)))
+
+
 def test_rivals_between_the_parts(tmp_path):
     """Another writer commits, takes one of the ids, or collects garbage, while the parts are stored."""
 

@@ -215,3 +215,22 @@ def test_event_bytes_take_text_and_microseconds_only():
         event_bytes({"id": "1", "time": "2026-01-01T00:00:00Z"})
     with pytest.raises(InvalidInputError, match="subject"):
         event_bytes({"id": "1", "subject": 7})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "",
+        lambda text: text.replace("tlog-proof@v1", "tlog-proof@v2"),
+        lambda text: text.replace("index 3", "index -3"),
+        lambda text: text.replace("index 3", "index ²"),
+        lambda text: text.replace("index 3", "index "),
+        lambda text: text.replace("index 3\n", ""),
+    ],
+    ids=["empty", "version", "negative", "no digit", "no number", "no index"],
+)
+def test_a_text_that_begins_like_no_proof_is_refused(change):
+    text = inclusion(3, 7).text()
+    assert InclusionProof.parse(text) == inclusion(3, 7)
+    with pytest.raises(InvalidInputError, match="expected a proof that begins with"):
+        InclusionProof.parse(change(text))
