@@ -67,7 +67,7 @@ unit: $(READY) ## Run the tests, all of them
 coverage: $(READY) ## Measure which lines and branches the tests run; less than 95 % is an error
 	$(BIN)/pytest -n 2 --cov --cov-report=term-missing --cov-report=html:build/coverage
 
-mutation: $(READY) ## Change functions of the core, planned features and appending; show which changes no test notices (about 30 minutes)
+mutation: $(READY) ## Change functions of the core, planned features and appending; show which changes no test notices (about 45 minutes)
 	$(BIN)/python tools/mutation.py
 
 fault: $(READY) ## Crashes, races, full disks and failing stores alone

@@ -109,8 +109,11 @@ def test_only_the_first_instant_of_a_part_may_be_too_early(tmp_path):
     lake = small_parts(MemoryStorage())
     instants = [*range(100, 110), 105, *range(120, 129)]
     clock = pa.array([1_700_000_000_000_000 + instant for instant in instants]).cast(INSTANT)
-    with pytest.raises(InvalidEventsError, match=r"row 10, field recorded_at: expected non-decr"):
+    with pytest.raises(InvalidEventsError, match="expected non-decreasing") as caught:
         lake.append(file(tmp_path, table(20, recorded_at=clock)))
+    (problem,) = caught.value.problems
+    assert (problem.row, problem.field) == (10, "recorded_at")
+    assert problem.found == clock[10].as_py()
 
 
 def test_rivals_between_the_parts(tmp_path):
