@@ -117,3 +117,9 @@ def test_a_correction_in_a_file_that_is_read_row_by_row_is_refused_by_its_row_in
         lake.append(file)
     assert found_in(caught.value) == [(row + 1, *rest) for row, *rest in problems]
     assert lake.watermark == 2
+
+
+def test_a_correction_finds_an_event_of_the_first_commit_whose_keys_are_a_file():
+    lake = limited(el.create("memory://", "o"), inline_keys=0)
+    lake.append([HELD])
+    assert lake.append([event("x", corrects="held")]).start == 1

@@ -102,9 +102,7 @@ def in_sql(value: Plain, kind: FieldType) -> str:
     types = {
         "bool": "BOOLEAN",
         "int64": "BIGINT",
-        "decimal": f"DECIMAL({integer(kind.precision)}, {integer(kind.scale)})"
-        if kind.kind == "decimal"
-        else "",
+        "decimal": f"DECIMAL({integer(kind.precision)}, {integer(kind.scale)})",
         "float64": "DOUBLE",
         "utf8": "VARCHAR",
         "date": "DATE",
