@@ -15,6 +15,7 @@ LOOKED_AT = {
         "eventlake.database.queries::_check_hidden::nodes(json.loads(tree))",
         "eventlake.projections.on_duckdb.by_entity::OneEntity.rows::self._query",
         "eventlake.projections.on_duckdb.by_entity::entity_columns::query.text",
+        "eventlake.projections.on_duckdb.run::bound::query.text",
         "eventlake.projections.on_duckdb.run::run::query.text",
         "eventlake.projections.on_duckdb.exact::with_values::data.decode()",
     ],
