@@ -28,7 +28,7 @@ class _State:
     last: int | None
 
 
-_STATES = CACHES.bounded_map(1_024)
+_states = CACHES.bounded_map(1_024)
 """States by what they depend on, so that a history that grew is hashed where it is new."""
 
 
@@ -43,7 +43,7 @@ def clock_hash(stretches: Sequence[Stretch], read: Callable[[Stretch], Int64s]) 
     start, state = _newest(keys)
     for stretch, key in zip(stretches[start:], keys[start:], strict=True):
         state = _extended(state, stretch, read)
-        _STATES.put(key, state)
+        _states.put(key, state)
     return str(state.digest.hexdigest())
 
 
@@ -51,7 +51,7 @@ def _newest(keys: Sequence[bytes]) -> tuple[int, _State]:
     """The number of segments that the newest cached state covers, and the state."""
     for covered in range(len(keys), 0, -1):
         # Looked up once: another thread may drop it at any moment.
-        state = _STATES.get(keys[covered - 1])
+        state = _states.get(keys[covered - 1])
         if state is not None:
             return covered, state
     return 0, _State(hashlib.sha256(), None)

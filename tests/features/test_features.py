@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 import eventlake as el
+from eventlake.caches import CACHES
 from eventlake.datasets.building.given_spine import given_spine
 from eventlake.errors import InvalidInputError, InvalidProjectionError, NotFoundError
 from eventlake.features import look_up as features_run
@@ -128,9 +129,11 @@ def test_a_build_parses_and_compiles_its_features_once(lake, known, monkeypatch)
     parse = counted(FeatureSet.from_text.__func__)
     monkeypatch.setattr(FeatureSet, "from_text", classmethod(parse))
     monkeypatch.setattr(_Compiler, "compiled", counted(_Compiler.compiled))
+    CACHES.clear()
     built = lake.build(features, spine=SPINE)
     assert sorted(calls) == ["compiled", "from_text"]
     calls.clear()
+    CACHES.clear()
     lake.append([event(7, day=8, subject="/loan/2", amount=99.5)])
     again = lake.build(features, spine=SPINE)
     assert again.manifest_hash != built.manifest_hash

@@ -131,7 +131,7 @@ def test_states_that_are_dropped_while_a_hash_begins_do_not_change_it(monkeypatc
         def put(self, key, value):
             self.found[key] = value
 
-    monkeypatch.setattr("eventlake.history.clock_hash._STATES", Dropped())
+    monkeypatch.setattr("eventlake.history.clock_hash._states", Dropped())
     assert [lake.snapshot().history.clock_hash() for _ in range(3)] == [expected] * 3
 
 

@@ -33,7 +33,7 @@ _STATISTICS = ("type", "time", "recorded_at")
 """Columns by whose bounds a reader can skip row groups; ids and payloads have no order."""
 _SMALL_BYTES = 1 << 18
 """A small file takes longer to check than to hash: reading its page headers takes milliseconds."""
-_CHECKED = CACHES.bounded_set(4_096)
+_checked = CACHES.bounded_set(4_096)
 """Small files that may be decoded: their SHA-256, the rows that were expected, and the limits."""
 
 
@@ -276,11 +276,11 @@ def _problem(data: bytes, rows: int | None, limits: FooterLimits) -> str | None:
     if len(data) > _SMALL_BYTES:
         return footers.problem(data, text_bytes_in(data), rows, limits)
     checked = (hashlib.sha256(data).digest(), rows, limits)
-    if checked in _CHECKED:
+    if checked in _checked:
         return None
     found = footers.problem(data, text_bytes_in(data), rows, limits)
     if found is None:
-        _CHECKED.add(checked)
+        _checked.add(checked)
     return found
 
 
