@@ -1,6 +1,5 @@
 """The clock hash: the plain loop of docs/reference/format.md, found fast, and extended where a history grew."""
 
-import hashlib
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -15,20 +14,12 @@ from eventlake.columns.hashing.clock import first_of_runs, runs_text
 from eventlake.errors import CorruptionError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.storage import MemoryStorage
+from tests.support import naive
 
 INSTANTS = st.one_of(
     st.integers(10**15, 10**16 - 1),  # sixteen digits: from 2001 to 2286
     st.integers(-(10**15), 10**18),
 )
-
-
-def plain(instants):
-    """``start:instant,`` of each run, as text."""
-    return "".join(
-        f"{row}:{instant},"
-        for row, instant in enumerate(instants)
-        if row == 0 or instants[row - 1] != instant
-    ).encode()
 
 
 @given(st.lists(st.tuples(st.integers(0, 1 << 40), INSTANTS)))
@@ -90,7 +81,7 @@ def test_a_history_has_the_hash_of_a_plain_loop_however_it_is_cut_and_compacted(
             lake.compact()
         marks = data.draw(st.permutations(range(len(rows) + 1)))
         for at in marks:
-            expected = hashlib.sha256(plain(rows[:at])).hexdigest()
+            expected = naive.clock_hash(rows[:at])
             assert lake.snapshot(at).history.clock_hash() == expected
 
 

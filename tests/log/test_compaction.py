@@ -22,7 +22,7 @@ from eventlake.errors import (
     StorageError,
 )
 from eventlake.log.chain import unfolded_keys
-from eventlake.storage import LocalStorage, MemoryStorage
+from eventlake.storage import MemoryStorage
 from eventlake.testing.faults import FaultyStorage, at_call
 from eventlake.testing.invariants import assert_sound
 from eventlake.testing.strategies import stored_events
@@ -34,7 +34,6 @@ from tests.support.events import as_arrow, cut, moment, rows_of
 from tests.support.limits import IMPATIENT, SMALL_TIERS, limited
 from tests.support.maintenance_fixtures import (
     HOUR,
-    NOW,
     about,
     appended,
     batch,
@@ -47,20 +46,6 @@ from tests.support.maintenance_fixtures import (
     seen,
     varied,
 )
-
-
-@pytest.fixture(params=["memory", "local"])
-def storage(request, tmp_path):
-    return MemoryStorage() if request.param == "memory" else LocalStorage(tmp_path / "lake")
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """The writers' clock, to be moved."""
-    now = [NOW]
-    monkeypatch.setattr("eventlake.lake._now", lambda: now[0])
-    return now
-
 
 # Nothing changes
 

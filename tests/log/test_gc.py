@@ -38,7 +38,6 @@ from tests.support.dataset_fixtures import POLARS_TOTALS, TOTALS, Hooked, make_l
 from tests.support.events import rows_of
 from tests.support.limits import limited
 from tests.support.maintenance_fixtures import (
-    NOW,
     about,
     appended,
     batch,
@@ -64,20 +63,8 @@ MINE = {
 }
 
 
-@pytest.fixture(params=["memory", "local"])
-def storage(request, tmp_path):
-    return MemoryStorage() if request.param == "memory" else LocalStorage(tmp_path / "lake")
-
-
 def small_tiers(lake):
     return limited(lake, fold_weight=40)
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    now = [NOW]
-    monkeypatch.setattr("eventlake.lake._now", lambda: now[0])
-    return now
 
 
 def collected(storage):
