@@ -1,7 +1,7 @@
 """What a process keeps between calls: bounded caches, and connections that are costly to open.
 
-All of them belong to ``CACHES``. Any of them may be cleared at any moment: the next call computes,
-reads or connects again.
+All that grows or is costly to open belongs to ``CACHES``. Any of them may be cleared at any moment:
+the next call computes, reads or connects again.
 """
 
 import os

@@ -1,8 +1,9 @@
-"""Computes a recipe once: finds the dataset it made before, and lets one of several builders work.
+"""Computes a recipe once: one of several builders works, and notes what the recipe made.
 
 ``recipes/<recipe_hash>/`` holds a note of every dataset that the recipe made, and the lease of the
 builder at work (a ``.claim`` file). All of it is an optimization and may be lost: datasets without
-a note are searched for, and without a lease two builders compute and publish the same.
+a note are searched for (see ``earlier_builds``), and without a lease two builders compute and
+publish the same.
 """
 
 import json

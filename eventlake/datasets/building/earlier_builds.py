@@ -28,7 +28,7 @@ class EarlierBuilds:
     """
 
     def __init__(self, storage: Storage, recipe: Recipe, trust: Trust) -> None:
-        self.storage = storage
+        self._storage = storage
         self._recipe = recipe
         self._trust = trust
         self._archives: dict[str, Archive] = {}
@@ -41,7 +41,7 @@ class EarlierBuilds:
         """
         noted = (
             layout.made_hash(item.path)
-            for item in self.storage.list(layout.recipe_folder(self._recipe.recipe_hash))
+            for item in self._storage.list(layout.recipe_folder(self._recipe.recipe_hash))
         )
         places = [layout.build_path(self._recipe.name, one) for one in noted if one]
         # Notes may be lost: then all datasets of the name are searched.
@@ -78,14 +78,14 @@ class EarlierBuilds:
                 yield archive
 
     def _all(self) -> Iterator[Archive]:
-        yield from self._opened(list(folders(self.storage, self._recipe.name)))
+        yield from self._opened(list(folders(self._storage, self._recipe.name)))
 
     def _opened(self, places: list[str]) -> Iterator[Archive]:
         for folder in places:
             if folder not in self._archives:
                 # A damaged dataset is not used; building it again repairs it.
                 with suppress(EventlakeError):
-                    self._archives[folder] = open_archive(self.storage, folder)
+                    self._archives[folder] = open_archive(self._storage, folder)
             if folder in self._archives:
                 yield self._archives[folder]
 
