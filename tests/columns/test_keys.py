@@ -9,16 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventlake.columns.keys import key_files, keys
-from eventlake.columns.keys.keys import (
-    CELLS,
-    KeyRun,
-    event_keys,
-    found_ids,
-    merged,
-    of_commit,
-    text_key,
-)
+from eventlake.columns.keys import key_files, key_runs, keys
+from eventlake.columns.keys.key_runs import CELLS, KeyRun, found_ids, merged, of_commit
+from eventlake.columns.keys.keys import event_keys, text_key
 from eventlake.core import layout
 from eventlake.core.documents.delivery import Position
 from eventlake.core.documents.manifest import NOTHING_RECENT, KeyFile
@@ -204,7 +197,7 @@ def test_the_subjects_of_many_commits_at_once_have_the_keys_that_they_have_one_b
         pl.Series([one[at] for one in told], dtype=kind)
         for at, kind in ((0, pl.String), (1, pl.UInt32))
     )
-    together = keys.newest_of(*keys.subject_heads(subjects, versions))
+    together = key_runs.newest_of(*keys.subject_heads(subjects, versions))
     newest = {}
     for subject, version in sorted(told, key=lambda one: one[1]):
         newest |= (
@@ -281,7 +274,7 @@ def numbers(count, seed=1, bits=48):
 
 
 def a_run(ids, heads, *, start=100, bits=48):
-    head_keys = keys.distinct(numbers(heads, seed=2, bits=bits))
+    head_keys = key_runs.distinct(numbers(heads, seed=2, bits=bits))
     versions = (start + np.arange(len(head_keys)) * 7 % 1_000).astype(np.uint32)
     return KeyRun(
         start,
@@ -388,11 +381,11 @@ class Again:
 
 def lookups(run, parts=6):
     """Some fingerprints of a run, known and unknown, for ids and for heads."""
-    known = keys.distinct(run.ids & np.uint64(0xFFFF_FFFF_FFFF_0000))[
+    known = key_runs.distinct(run.ids & np.uint64(0xFFFF_FFFF_FFFF_0000))[
         :: max(len(run.ids) // parts, 1)
     ]
     heads = run.heads[:: max(len(run.heads) // parts, 1)].tolist()
-    return keys.distinct(np.append(known, known[1:] + np.uint64(0x10000))), [
+    return key_runs.distinct(np.append(known, known[1:] + np.uint64(0x10000))), [
         *heads,
         heads[0] + 0x10000,
     ]

@@ -14,7 +14,8 @@ import pytest
 
 import eventlake as el
 from eventlake.columns.keys import key_files, keys
-from eventlake.columns.keys.keys import event_keys, merged, subject_keys, text_key
+from eventlake.columns.keys.key_runs import merged
+from eventlake.columns.keys.keys import event_keys, subject_keys, text_key
 from eventlake.columns.parquet import manifest_rows
 from eventlake.core import layout
 from eventlake.core.documents.delivery import Position

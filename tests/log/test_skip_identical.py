@@ -10,7 +10,7 @@ import pytest
 
 import eventlake as el
 from eventlake.columns.intake import envelope
-from eventlake.columns.keys import keys
+from eventlake.columns.keys import key_runs, keys
 from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputError
 from eventlake.history.verifying import seen_events
 from eventlake.log.chain import rebuild_keys
@@ -493,7 +493,7 @@ def coarse_events(monkeypatch):
 
 def coarse_cells(monkeypatch):
     """A tier's event keys tell the commit to within a quarter of it."""
-    monkeypatch.setattr(keys, "CELLS", 4)
+    monkeypatch.setattr(key_runs, "CELLS", 4)
 
 
 @pytest.mark.parametrize(

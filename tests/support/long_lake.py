@@ -16,7 +16,8 @@ import pytest
 
 import eventlake as el
 from eventlake.columns.hashing import leaves
-from eventlake.columns.keys.keys import event_keys, merged, text_key, text_keys
+from eventlake.columns.keys.key_runs import merged
+from eventlake.columns.keys.keys import event_keys, text_key, text_keys
 from eventlake.columns.parquet import manifest_rows
 from eventlake.core import layout
 from eventlake.core.documents.commit import Commit, commit_hash

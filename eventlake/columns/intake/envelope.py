@@ -18,7 +18,8 @@ from eventlake.columns.intake.encode_batch import Encoding
 from eventlake.columns.intake.few_rows import FewRows
 from eventlake.columns.intake.payload_text import is_nested, payload_texts, without_json
 from eventlake.columns.intake.problems import Problem
-from eventlake.columns.keys.keys import Keys, event_keys, subject_keys
+from eventlake.columns.keys.key_runs import Keys
+from eventlake.columns.keys.keys import event_keys, subject_keys
 from eventlake.columns.rows import chosen, narrow
 from eventlake.columns.schema import INSTANT, SCHEMA, TYPES
 from eventlake.core.attributes import ASSIGNED, ATTRIBUTES, CLOUDEVENTS_NAMES, MAX_SEQUENCE

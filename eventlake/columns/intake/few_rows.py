@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from eventlake.columns.hashing.leaves import Hashes
-from eventlake.columns.keys.keys import Keys, keys_of_few
+from eventlake.columns.keys.key_runs import Keys
+from eventlake.columns.keys.keys import keys_of_few
 from eventlake.columns.parquet.segments import Statistics
 from eventlake.core.attributes import (
     ATTRIBUTES,

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from eventlake.columns.intake.envelope import Batch
 from eventlake.columns.intake.json_scan import few_payload_problems, payload_problems, scan_one
 from eventlake.columns.intake.problems import Problem
-from eventlake.columns.keys.keys import doubled
+from eventlake.columns.keys.key_runs import doubled
 from eventlake.core.attributes import (
     ATTRIBUTES,
     CORRECTIONS,

@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from eventlake.columns.keys.keys import KeyRun, Keys
+from eventlake.columns.keys.key_runs import KeyRun, Keys
 from eventlake.core.documents.manifest import KeyFile
 from eventlake.errors import CorruptionError
 

@@ -8,20 +8,13 @@ that is met is a suspicion only; the caller reads the commit to confirm it. The 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import polars_hash as plh
 
-Keys = npt.NDArray[np.uint64]
-Versions = npt.NDArray[np.uint32]
+from eventlake.columns.keys.key_runs import FINGERPRINT, Keys, Versions, distinct
 
-CELL_BITS = 16
-CELLS = 1 << CELL_BITS
-_CELL = np.uint64(CELLS - 1)
-_FINGERPRINT = ~_CELL
 _FEW = 1_000
 """Up to this many subjects are processed one by one, which is faster than ten vectors."""
 _XXH3 = plh.col("text").nchash.xxh3_64()
@@ -33,7 +26,7 @@ def event_keys(events: pl.DataFrame) -> Keys:
     """The key of every row's ``(source, id)``, in row order, all in cell 0."""
     hashes = events.select(plh.col("source").nchash.xxh3_64(), plh.col("id").nchash.xxh3_64())
     source, name = (hashes[column].fill_null(0).to_numpy() for column in ("source", "id"))
-    found: Keys = (name + source * _SPREAD) & _FINGERPRINT
+    found: Keys = (name + source * _SPREAD) & FINGERPRINT
     return found
 
 
@@ -44,7 +37,7 @@ def text_keys(kind: str, texts: pl.Series) -> Keys:
         kind: ``subject``, ``below``, ``producer``, ``position`` or ``commit``.
         texts: The texts.
     """
-    found: Keys = _hashed(f"{kind}\x1f" + texts) & _FINGERPRINT
+    found: Keys = _hashed(f"{kind}\x1f" + texts) & FINGERPRINT
     return found
 
 
@@ -55,7 +48,7 @@ def text_key(kind: str, text: str) -> int:
 
 def few_text_keys(texts: Iterable[tuple[str, str]]) -> Keys:
     """The keys of a few texts, each with its kind, in one call."""
-    return _hashed([f"{kind}\x1f{text}" for kind, text in texts]) & _FINGERPRINT
+    return _hashed([f"{kind}\x1f{text}" for kind, text in texts]) & FINGERPRINT
 
 
 def subject_keys(events: pl.DataFrame) -> Keys:
@@ -82,8 +75,8 @@ def keys_of_few(
     names, of_sources, of_texts = np.split(hashes, [len(ids), len(ids) + len(place)])
     found: Keys = (
         names + of_sources[[place[source] for source in sources]] * _SPREAD
-    ) & _FINGERPRINT
-    return found, distinct(of_texts & _FINGERPRINT)
+    ) & FINGERPRINT
+    return found, distinct(of_texts & FINGERPRINT)
 
 
 def _texts_of(subjects: Iterable[str]) -> list[tuple[str, str]]:
@@ -158,112 +151,3 @@ def parent_of(subjects: pl.Series) -> pl.Series:
         .select(subject=above)
         .select(pl.col("subject").replace("", "/"))["subject"]
     )
-
-
-def in_cell(keys: Keys, cell: int) -> Keys:
-    """Move keys of cell 0 to another cell."""
-    return keys | np.uint64(cell)
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRun:
-    """The keys of a run of commits.
-
-    Attributes:
-        start: The first version.
-        shift: Cell ``c`` of an event key stands for the versions ``v`` with
-            ``(v >> shift) - (start >> shift) == c``.
-        ids: Event keys, sorted; a fingerprint may be repeated.
-        heads: Distinct keys of subjects, producers and commit ids, sorted, all in cell 0.
-        versions: The newest version that contains each of ``heads``.
-    """
-
-    start: int
-    shift: int
-    ids: Keys
-    heads: Keys
-    versions: Versions
-
-    def versions_of(self, cell: int) -> range:
-        """The versions of a cell of ``ids``; the last ones may be beyond the run."""
-        first = (cell + (self.start >> self.shift)) << self.shift
-        return range(max(first, self.start), first + (1 << self.shift))
-
-
-def found_ids(ids: Keys, wanted: Keys) -> Keys:
-    """The keys of ``ids`` (sorted) whose fingerprint is in ``wanted`` (sorted, cell 0)."""
-    if not len(ids) or not len(wanted):
-        return ids[:0]
-    place = np.searchsorted(ids, wanted)
-    # The first key that is not smaller has the wanted fingerprint, or none has. ``place`` may be at
-    # the end.
-    hits = (ids[np.minimum(place, len(ids) - 1)] & _FINGERPRINT) == wanted
-    if not hits.any():
-        return ids[:0]
-    # The lower bits are the cell: keys with one fingerprint are neighbours, whatever their cells.
-    last = np.searchsorted(ids, wanted[hits] | _CELL, side="right")
-    return np.concatenate(
-        [ids[first:stop] for first, stop in zip(place[hits].tolist(), last.tolist(), strict=True)]
-    )
-
-
-def rows_of(keys: Keys, found: Keys) -> npt.NDArray[np.int64]:
-    """The rows of ``keys`` (any order, cell 0) that have a fingerprint in ``found``."""
-    return np.flatnonzero(np.isin(keys, found & _FINGERPRINT))
-
-
-def doubled(ids: Keys) -> Keys:
-    """The fingerprints that are repeated in ``ids`` (sorted, cell 0)."""
-    return distinct(ids[1:][ids[1:] == ids[:-1]])
-
-
-def merged(runs: Sequence[KeyRun], stop: int) -> KeyRun:
-    """Merge runs of consecutive commits, oldest first and all before version ``stop``."""
-    start = runs[0].start
-    shift = shift_of(start, stop, max(run.shift for run in runs))
-    # Each run is nearly sorted, even if its cells became coarser. A stable sort merges such runs in
-    # a quarter of the time.
-    ids = np.sort(np.concatenate([_moved(run, start, shift) for run in runs]), kind="stable")
-    keys = np.concatenate([run.heads for run in runs])
-    versions = np.concatenate([run.versions for run in runs])
-    return KeyRun(start, shift, ids, *newest_of(keys, versions))
-
-
-def shift_of(start: int, stop: int, least: int = 0) -> int:
-    """The smallest shift for which cells of 16 bits cover the commits ``[start, stop)``."""
-    shift = least
-    while ((stop - 1) >> shift) - (start >> shift) >= CELLS:
-        shift += 1
-    return shift
-
-
-def newest_of(keys: Keys, versions: Versions) -> tuple[Keys, Versions]:
-    """Sort the keys and keep each once, with its newest version."""
-    # Within a key by version, so that the last one is the newest.
-    order = np.lexsort((versions, keys))
-    keys, versions = keys[order], versions[order]
-    newest = np.append(keys[1:] != keys[:-1], True)[: len(keys)]
-    return keys[newest], versions[newest]
-
-
-def _moved(run: KeyRun, start: int, shift: int) -> Keys:
-    """A run's event keys with cells relative to another start and a coarser shift."""
-    if run.shift == shift:
-        # Every cell moves by the same number of places, so the keys stay sorted.
-        return run.ids + np.uint64((run.start >> shift) - (start >> shift))
-    cells = (
-        ((run.ids & _CELL) + np.uint64(run.start >> run.shift)) >> np.uint64(shift - run.shift)
-    ) - np.uint64(start >> shift)
-    return (run.ids & _FINGERPRINT) | cells
-
-
-def distinct(keys: Keys) -> Keys:
-    """Sort the keys and keep each once; ``np.unique`` takes ten times as long."""
-    ordered: Keys = np.sort(keys)
-    once: Keys = ordered[np.append(ordered[1:] != ordered[:-1], True)[: len(ordered)]]
-    return once
-
-
-def of_commit(version: int, ids: Keys, heads: Keys) -> KeyRun:
-    """The keys of one commit, whose ``ids`` and ``heads`` are sorted and in cell 0."""
-    return KeyRun(version, 0, ids, heads, np.full(len(heads), version, np.uint32))

@@ -6,16 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from eventlake.columns.keys.keys import (
-    KeyRun,
-    Keys,
-    merged,
-    newest_of,
-    of_commit,
-    shift_of,
-    subject_heads,
-    subject_keys,
-)
+from eventlake.columns.keys.key_runs import KeyRun, Keys, merged, newest_of, of_commit, shift_of
+from eventlake.columns.keys.keys import subject_heads, subject_keys
 from eventlake.columns.parquet import manifest_rows
 from eventlake.core import layout
 from eventlake.core.documents.commit import Commit

@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from eventlake.columns.keys.keys import Keys, distinct, event_keys, rows_of
+from eventlake.columns.keys.key_runs import Keys, distinct, rows_of
+from eventlake.columns.keys.keys import event_keys
 from eventlake.columns.schema import whole_columns
 from eventlake.core.documents.segment import Segment
 

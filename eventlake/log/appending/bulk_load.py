@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from eventlake.columns.intake.envelope import Batch
 from eventlake.columns.intake.problems import Problem
-from eventlake.columns.keys.keys import Keys, distinct, doubled, rows_of, subject_keys
+from eventlake.columns.keys.key_runs import Keys, distinct, doubled, rows_of
+from eventlake.columns.keys.keys import subject_keys
 from eventlake.columns.parquet import segments
 from eventlake.columns.schema import whole_columns
 from eventlake.core import layout

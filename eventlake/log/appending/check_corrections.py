@@ -10,7 +10,8 @@ import polars as pl
 
 from eventlake.columns.intake.envelope import Batch
 from eventlake.columns.intake.problems import Problem
-from eventlake.columns.keys.keys import Keys, event_keys
+from eventlake.columns.keys.key_runs import Keys
+from eventlake.columns.keys.keys import event_keys
 from eventlake.log.appending.known_ids import known_events
 from eventlake.log.chain.chain import Chain
 

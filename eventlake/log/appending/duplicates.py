@@ -7,7 +7,7 @@ import numpy as np
 from eventlake.columns.hashing import leaves
 from eventlake.columns.intake.envelope import Batch
 from eventlake.columns.intake.problems import Problem
-from eventlake.columns.keys.keys import doubled, rows_of
+from eventlake.columns.keys.key_runs import doubled, rows_of
 from eventlake.core.attributes import ATTRIBUTES
 from eventlake.errors import InvalidEventsError, InvalidInputError
 from eventlake.log.appending.known_ids import Incoming, Match, known_events

@@ -14,7 +14,7 @@ from eventlake.backoff import pause_after_lost_race
 from eventlake.columns.intake.batch_limits import BATCH_LIMITS, BatchLimits
 from eventlake.columns.intake.envelope import Batch
 from eventlake.columns.intake.problems import Problem
-from eventlake.columns.keys.keys import doubled
+from eventlake.columns.keys.key_runs import doubled
 from eventlake.core import layout
 from eventlake.core.documents.delivery import Position
 from eventlake.errors import EventlakeError, InvalidEventsError, InvalidInputError

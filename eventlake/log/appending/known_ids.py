@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from eventlake.columns.keys.keys import Keys, rows_of
+from eventlake.columns.keys.key_runs import Keys, rows_of
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.events_of_commits import events_of
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from eventlake.columns.keys.keys import KeyRun, merged
+from eventlake.columns.keys.key_runs import KeyRun, merged
 from eventlake.core import layout
 from eventlake.core.documents.commit import Commit, commit_hash
 from eventlake.core.documents.manifest import Tier

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from eventlake.columns.keys import key_files
-from eventlake.columns.keys.keys import CELLS, KeyRun, Keys, found_ids, text_key
+from eventlake.columns.keys.key_runs import CELLS, KeyRun, Keys, found_ids
+from eventlake.columns.keys.keys import text_key
 from eventlake.core import layout
 from eventlake.core.documents.commit import Commit
 from eventlake.core.documents.manifest import KeyFile, Recent

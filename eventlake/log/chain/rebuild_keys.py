@@ -5,14 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from eventlake.columns.keys.keys import (
-    KeyRun,
-    event_keys,
-    merged,
-    newest_of,
-    shift_of,
-    subject_heads,
-)
+from eventlake.columns.keys.key_runs import KeyRun, merged, newest_of, shift_of
+from eventlake.columns.keys.keys import event_keys, subject_heads
 from eventlake.columns.schema import whole_columns
 from eventlake.log.chain.checked_read import stored_events
 from eventlake.log.chain.commit_reader import CommitReader

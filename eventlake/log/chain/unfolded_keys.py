@@ -6,15 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from eventlake.columns.keys import key_files
-from eventlake.columns.keys.keys import (
-    CELLS,
-    KeyRun,
-    Keys,
-    distinct,
-    few_text_keys,
-    in_cell,
-    of_commit,
-)
+from eventlake.columns.keys.key_runs import CELLS, KeyRun, Keys, distinct, in_cell, of_commit
+from eventlake.columns.keys.keys import few_text_keys
 from eventlake.core import layout
 from eventlake.core.documents.commit import Commit
 from eventlake.core.documents.delivery import Position

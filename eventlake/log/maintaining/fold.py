@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from eventlake.columns.keys.keys import KeyRun, merged
+from eventlake.columns.keys.key_runs import KeyRun, merged
 from eventlake.columns.parquet import manifest_rows
 from eventlake.core import layout
 from eventlake.core.documents.commit import Commit
