@@ -5,6 +5,7 @@ chunk by chunk.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,8 @@ import pyarrow as pa
 
 COMBINED_BYTES = 1 << 30
 """Maximum size of a table whose chunks are combined without widening its text."""
+WINDOW_BYTES = 1 << 28
+"""Maximum size of the text that is grouped at a time, which is a copy."""
 FEW_ROWS = 1_024
 """Rows whose text always fits: an attribute or payload has at most 1 MiB."""
 
@@ -21,6 +24,70 @@ def chosen(table: pa.Table, rows: npt.NDArray[np.int64]) -> pa.Table:
     mask = np.zeros(table.num_rows, np.bool_)
     mask[rows] = True
     return table.filter(pa.array(mask))
+
+
+def numbered(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int32], list[Any]]:
+    """The number of each row's value, and the distinct values in the order of their numbers.
+
+    Values are numbered as they first appear. No value may be null.
+    """
+    chunks = column.dictionary_encode().chunks
+    if not chunks:
+        return np.empty(0, np.int32), []
+    # Arrow gives all chunks the same dictionary.
+    return np.concatenate([chunk.indices for chunk in chunks]), chunks[-1].dictionary.to_pylist()
+
+
+Group = tuple[int, npt.NDArray[np.int64], pa.ChunkedArray]
+"""The number of a group, its rows, and their values."""
+
+
+def grouped(
+    column: pa.ChunkedArray, groups: npt.NDArray[np.int32], window_bytes: int = WINDOW_BYTES
+) -> Iterator[list[Group]]:
+    """Partition a text column by the group of each row, in one pass.
+
+    Yields the groups of one window of rows after the other, each with its rows in ascending order.
+    A window has at most ``window_bytes``, or one row. Rows of a negative group are left out.
+    """
+    start = 0
+    for window in _windows(column, window_bytes):
+        mine = groups[start : start + len(window)]
+        if mine[0] >= 0 and (mine == mine[0]).all():
+            yield [(int(mine[0]), np.arange(start, start + len(mine)), window)]
+        else:
+            # NumPy sorts numbers of 16 bits in linear time.
+            small = mine.astype(np.int16) if mine.max() < 1 << 15 else mine
+            order = np.argsort(small, kind="stable")
+            numbers, counts = np.unique(mine, return_counts=True)
+            values = window.take(pa.array(order[np.searchsorted(mine[order], 0) :]))
+            yield list(_cut(numbers, counts, order + start, values))
+        start += len(window)
+
+
+def _cut(
+    numbers: npt.NDArray[np.int32],
+    counts: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int64],
+    values: pa.ChunkedArray,
+) -> Iterator[Group]:
+    left_out = len(rows) - len(values)
+    stops = np.cumsum(counts).tolist()
+    for number, count, stop in zip(numbers.tolist(), counts.tolist(), stops, strict=True):
+        if number >= 0:
+            first = stop - count
+            yield number, rows[first:stop], values.slice(first - left_out, count)
+
+
+def _windows(column: pa.ChunkedArray, window_bytes: int) -> Iterator[pa.ChunkedArray]:
+    if not len(column):
+        return
+    if len(column) == 1 or column.nbytes <= window_bytes:
+        yield column
+        return
+    middle = len(column) // 2
+    yield from _windows(column.slice(0, middle), window_bytes)
+    yield from _windows(column.slice(middle), window_bytes)
 
 
 def gathered(

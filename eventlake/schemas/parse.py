@@ -7,9 +7,10 @@ one by one by ``parse_row``, which decides and names what is wrong.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,6 +31,9 @@ CHUNK_BYTES = 64 << 20
 # Starting threads takes longer than parsing so few rows.
 _FEW_ROWS = 512
 """Fewer rows are read without threads."""
+
+_Part = TypeVar("_Part")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +57,46 @@ def parse(payloads: pa.ChunkedArray, schema: FieldType, *, stored: bool = False)
         schema: The struct to read.
         stored: Whether the payloads were accepted before; see ``parse_row.read``.
     """
-    # Chunk by chunk, so that one unusual payload does not send all of them to the slow parser.
-    chunks = list(_chunks(payloads))
-    if len(payloads) < _FEW_ROWS or len(chunks) < 2:  # noqa: PLR2004 - one chunk needs one thread
-        parts: Iterable[tuple[pa.Table, list[Problem]]] = (
-            _parse(chunk, schema, stored=stored) for chunk in chunks
-        )
-    else:
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            parts = list(pool.map(lambda chunk: _parse(chunk, schema, stored=stored), chunks))
-    tables, problems, row = [arrow_schema(schema).empty_table()], [], 0
-    for table, found in parts:
+    tables, found, row = [arrow_schema(schema).empty_table()], [], 0
+    few = len(payloads) < _FEW_ROWS
+    for table, broken in _each(
+        list(_chunks(payloads)), lambda chunk: _parse(chunk, schema, stored=stored), few=few
+    ):
         tables.append(table)
-        problems += [problem.shifted(row) for problem in found]
+        found += [problem.shifted(row) for problem in broken]
         row += table.num_rows
-    return Parsed(pa.concat_tables(tables), problems)
+    return Parsed(pa.concat_tables(tables), found)
+
+
+def problems(columns: Sequence[tuple[pa.ChunkedArray, FieldType]]) -> list[list[Problem]]:
+    """What ``parse`` finds wrong in each of many columns, which are read side by side."""
+    parts = [
+        (number, chunk)
+        for number, (payloads, _) in enumerate(columns)
+        for chunk in _chunks(payloads)
+    ]
+
+    def broken(part: tuple[int, pa.Array]) -> tuple[int, int, list[Problem]]:
+        number, chunk = part
+        return number, len(chunk), _parse(chunk, columns[number][1], stored=False)[1]
+
+    found: list[list[Problem]] = [[] for _ in columns]
+    rows = [0] * len(columns)
+    few = sum(len(payloads) for payloads, _ in columns) < _FEW_ROWS
+    for number, length, some in _each(parts, broken, few=few):
+        found[number] += [problem.shifted(rows[number]) for problem in some]
+        rows[number] += length
+    return found
+
+
+def _each(
+    parts: Sequence[_Part], read: Callable[[_Part], _Result], *, few: bool
+) -> Iterable[_Result]:
+    # Chunk by chunk, so that one unusual payload does not send all of them to the slow parser.
+    if few or len(parts) < 2:  # noqa: PLR2004 - one chunk needs one thread
+        return map(read, parts)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return list(pool.map(read, parts))
 
 
 def _chunks(payloads: pa.ChunkedArray) -> Iterator[pa.Array]:

@@ -1,13 +1,12 @@
 """Check the payloads of a batch against the schemas of their types."""
 
 import numpy as np
-import pyarrow.compute as pc
 
 from eventlake.columns.intake.envelope import Batch
 from eventlake.columns.intake.problems import Problem
-from eventlake.columns.rows import chosen
+from eventlake.columns.rows import grouped, numbered
 from eventlake.schemas.catalogue import Catalogue
-from eventlake.schemas.parse import parse
+from eventlake.schemas.parse import problems
 from eventlake.schemas.retractions import empty_retractions
 
 
@@ -20,38 +19,31 @@ def schema_problems(batch: Batch, catalogue: Catalogue, *, strict: bool) -> list
         strict: Whether a type without a schema is a problem.
     """
     # Nothing can be wrong, so the batch is not searched for its types.
-    if not strict and not catalogue.types:
+    if not batch.rows or (not strict and not catalogue.types):
         return []
-    types = batch.table.column("type")
-    retractions = empty_retractions(batch.table.column("correction"), batch.table.column("data"))
-    problems: list[Problem] = []
-    for event_type in pc.unique(types).to_pylist():
-        version = catalogue.newest(event_type)
-        if version is None and not strict:
-            continue
-        rows = (
-            np.flatnonzero(pc.equal(types, event_type).to_numpy())
-            if len(pc.unique(types)) > 1
-            else np.arange(batch.rows)
-        )
-        if version is None:
-            problems.append(
-                Problem(
-                    batch.number(int(rows[0])),
-                    "type",
-                    "expected a registered type: this lake is strict",
-                    event_type,
-                )
-            )
-            continue
-        if retractions is not None:
-            rows = rows[~retractions[rows]]
-        # Only the payloads are selected by row, not all columns of the batch.
-        mine = batch.table.select(["data"])
-        payloads = (mine if len(rows) == batch.rows else chosen(mine, rows)).column("data")
-        found = parse(payloads, version.schema.payload).problems
-        problems += [
-            Problem(batch.number(int(rows[one.row or 0])), one.field, one.message, one.found)
-            for one in found
+    types, names = numbered(batch.table.column("type"))
+    versions = [catalogue.newest(name) for name in names]
+    found: list[Problem] = []
+    if strict and None in versions:
+        first = np.unique(types, return_index=True)[1].tolist()
+        message = "expected a registered type: this lake is strict"
+        found += [
+            Problem(batch.number(row), "type", message, name)
+            for name, version, row in zip(names, versions, first, strict=True)
+            if version is None
         ]
-    return sorted(problems, key=lambda problem: problem.row or 0)
+    is_read = np.array([version is not None for version in versions])[types]
+    retractions = empty_retractions(batch.table.column("correction"), batch.table.column("data"))
+    if retractions is not None:
+        is_read &= ~retractions
+    schemas = [version and version.schema.payload for version in versions]
+    for groups in grouped(batch.table.column("data"), np.where(is_read, types, -1)):
+        columns = [
+            (payloads, schema) for number, _, payloads in groups if (schema := schemas[number])
+        ]
+        for (_, rows, _), some in zip(groups, problems(columns), strict=True):
+            found += [
+                Problem(batch.number(int(rows[one.row or 0])), one.field, one.message, one.found)
+                for one in some
+            ]
+    return sorted(found, key=lambda problem: problem.row or 0)

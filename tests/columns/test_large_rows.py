@@ -5,9 +5,11 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import eventlake as el
-from eventlake.columns.rows import chosen, gathered, narrow
+from eventlake.columns.rows import chosen, gathered, grouped, narrow, numbered
 from eventlake.tables import derive, payloads
 
 pytestmark = pytest.mark.every_case
@@ -41,6 +43,37 @@ def test_rows_are_chosen_in_order():
         TABLE.to_pylist()[3],
     ]
     assert chosen(TABLE, np.array([], np.int64)).num_rows == 0
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.integers(-1, 3), st.sampled_from(["", "ü", "abc", None])))),
+    st.sampled_from([0, 20, 1 << 30]),
+    st.booleans(),
+)
+def test_every_row_is_in_its_group_in_order(chunks, window_bytes, many_groups):
+    rows = [row for chunk in chunks for row in chunk]
+    column = pa.chunked_array([[text for _, text in chunk] for chunk in chunks], pa.string())
+    # More groups than 16 bits hold are sorted another way.
+    factor = 1 << 15 if many_groups else 1
+    numbers = np.array([number * factor for number, _ in rows], np.int32)
+    found, before = [], -1
+    for window in grouped(column, numbers, window_bytes):
+        placed = sorted(row for _, own, _ in window for row in own.tolist())
+        assert not placed or placed[0] > before
+        before = placed[-1] if placed else before
+        for number, own, values in window:
+            assert own.tolist() == sorted(own.tolist())
+            found += zip(own.tolist(), [number] * len(own), values.to_pylist(), strict=True)
+    expected = [(row, n * factor, text) for row, (n, text) in enumerate(rows) if n >= 0]
+    assert sorted(found) == expected
+
+
+@given(st.lists(st.lists(st.sampled_from(["b", "a", "", "ü"]))))
+def test_values_are_numbered_as_they_first_appear(chunks):
+    numbers, names = numbered(pa.chunked_array(chunks, pa.string()))
+    plain = [value for chunk in chunks for value in chunk]
+    assert names == list(dict.fromkeys(plain))
+    assert [names[number] for number in numbers] == plain
 
 
 @pytest.mark.parametrize("most", [0, 1 << 30])

@@ -125,6 +125,28 @@ def refused_file(lake, path):
     return [(problem.row, problem.field) for problem in caught.value.problems]
 
 
+def test_payloads_of_mixed_types_are_each_checked_against_their_own_schema(lake):
+    fields = ("amount", "note", "when")
+    for field in fields:
+        lake.register(
+            field,
+            {"type": "object", "properties": {field: {"type": "integer"}}, "required": [field]},
+        )
+    events = [
+        event(n, {fields[n % 7 % 3]: n}, type=(*fields, "free")[n * n % 11 % 4])
+        for n in range(2_000)
+    ]
+    events[5] |= {"type": "note", "correction": "retract", "corrects": "4", "data": {}}
+    events[4] |= {"type": "note", "data": {"note": 4}}
+    wrong = [
+        (row, f"data.{one['type']}")
+        for row, one in enumerate(events)
+        if one["type"] != "free" and one["type"] not in one["data"] and row != 5
+    ]
+    assert len(wrong) > 500
+    assert refused(lake, *events) == wrong
+
+
 def test_history_that_does_not_fit_is_named_by_sequence_and_nothing_is_registered(lake):
     lake.append(
         [
@@ -227,6 +249,14 @@ def test_a_strict_lake_refuses_types_without_a_schema():
     assert refused(lake, event(1)) == [(0, "type")]
     lake.register("pay", PAYMENT)
     assert lake.append([event(1)]).stop == 1
+
+
+def test_a_strict_lake_names_the_first_event_of_each_type_without_a_schema():
+    lake = el.create("memory://", "o", strict=True)
+    lake.register("pay", PAYMENT)
+    types = ["pay", "b", "a", "b", "pay", "a", "c"]
+    events = [event(n, type=name) for n, name in enumerate(types)]
+    assert refused(lake, *events) == [(1, "type"), (2, "type"), (6, "type")]
 
 
 def test_names_that_sql_takes_for_one_are_refused(lake):
