@@ -24,6 +24,7 @@ ROWS = (
     "commits",
     "writers",
     "group_commit",
+    "start",
     "open",
     "scan",
     "verify",

@@ -4,12 +4,14 @@ Arguments are inspected only after a call has failed. So a valid call costs noth
 function's own, more precise checks come first.
 """
 
+import importlib
 import inspect
 import os
 import types
 import typing
 from collections import abc
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from difflib import get_close_matches
 from numbers import Integral, Real
@@ -80,10 +82,7 @@ def misuse(
         bound = signature.bind(*args, **kwargs)
     except TypeError as error:
         return _does_not_bind(function, signature, kwargs, error)
-    try:
-        hints = typing.get_type_hints(function)
-    except (NameError, TypeError):  # the annotations use names imported for type checkers only
-        return None
+    hints = argument_types(function)
     for name, value in bound.arguments.items():
         kind = signature.parameters[name].kind
         if (
@@ -93,6 +92,19 @@ def misuse(
         ):
             return _wrong_type(function, name, value, hints[name])
     return None
+
+
+def argument_types(function: Callable[..., Any]) -> dict[str, Any]:
+    """The types of a function's arguments, as far as their annotations can be evaluated."""
+    # Public classes may be imported for type checkers only.
+    package = importlib.import_module("eventlake")
+    public = {name: getattr(package, name) for name in package.__all__}
+    hints: dict[str, Any] = {}
+    for name, annotation in inspect.get_annotations(function).items():
+        one = types.SimpleNamespace(__annotations__={name: annotation})
+        with suppress(NameError, TypeError):
+            hints |= typing.get_type_hints(one, {**public, **function.__globals__})
+    return hints
 
 
 def _does_not_bind(

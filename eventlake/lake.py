@@ -1,5 +1,7 @@
 """The lake: every operation that users call, with its full documentation."""
 
+from __future__ import annotations
+
 import os
 import threading
 import time
@@ -7,47 +9,26 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
-
-import polars as pl
+from typing import TYPE_CHECKING, Any, Self
 
 from eventlake.columns.intake.problems import Problem
-from eventlake.core.card import Card, counted
+from eventlake.core.card import Card, Shown, counted
 from eventlake.core.documents.dataset import Parameter
 from eventlake.core.documents.delivery import Position
 from eventlake.core.expectation import Expectation
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.core.hashing.proofs import ConsistencyProof, InclusionProof
 from eventlake.core.instants import format_instant
-from eventlake.datasets import verbs as dataset_verbs
-from eventlake.datasets.auditing.predictions import PredictionExplanation
-from eventlake.datasets.building.build_once import LEASE_TIMING, LeaseTiming
-from eventlake.datasets.comparing.diff_report import DatasetDiff
-from eventlake.datasets.dataset import Dataset
-from eventlake.datasets.definitions.dataset_toml import Definition
 from eventlake.datasets.handle import LakeHandle
-from eventlake.datasets.inspecting.explanation import Explanation
-from eventlake.datasets.reproduction import Reproduction
-from eventlake.datasets.verifying.verify import verify_lake
+from eventlake.datasets.lease_timing import LEASE_TIMING, LeaseTiming
 from eventlake.errors import InvalidEventsError, InvalidInputError
-from eventlake.executors.choose import executor_for
-from eventlake.features.feature_set import FeatureSet
-from eventlake.history.follow import follow
-from eventlake.history.infer import infer_schema
-from eventlake.history.proofs import prove_consistency, prove_inclusion
 from eventlake.history.resolve import At, resolve
 from eventlake.history.snapshot import Snapshot
 from eventlake.history.verifying.report import Report
-from eventlake.log.appending.append import Terms, problems_of
-from eventlake.log.appending.append_events import append_events
-from eventlake.log.appending.duplicates import REFUSE, SKIP, check_choice
+from eventlake.log.appending.choices import REFUSE, SKIP, check_choice
 from eventlake.log.appending.expectations import check_kinds
-from eventlake.log.appending.group_commit import Member, commit_group
-from eventlake.log.appending.positions import next_position
-from eventlake.log.appending.read_events import checked_batch
 from eventlake.log.appending.receipt import Receipt
 from eventlake.log.appending.resolve_commit import resolve_commit
-from eventlake.log.appending.writer import Writer
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.entry import Entry
 from eventlake.log.chain.events_of_commits import retry_after_compaction
@@ -58,15 +39,26 @@ from eventlake.log.maintaining.fold import keep_folded
 from eventlake.log.maintaining.garbage import OLDER_THAN, Garbage, collect
 from eventlake.log.maintaining.register_schema import register
 from eventlake.log.maintaining.reserve import keep_reserve
-from eventlake.projections.projection import Projection
 from eventlake.public_calls import verb, verbs
-from eventlake.schemas.coerce_schema import schema_of
 from eventlake.schemas.infer import Proposal
 from eventlake.schemas.version import Version
 from eventlake.storage import Storage, from_uri
-from eventlake.tables import payloads
 from eventlake.trust import trust_of
 from eventlake.visible import redacted
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from eventlake.datasets.auditing.predictions import PredictionExplanation
+    from eventlake.datasets.comparing.diff_report import DatasetDiff
+    from eventlake.datasets.dataset import Dataset
+    from eventlake.datasets.definitions.dataset_toml import Definition
+    from eventlake.datasets.inspecting.explanation import Explanation
+    from eventlake.datasets.reproduction import Reproduction
+    from eventlake.features.feature_set import FeatureSet
+    from eventlake.log.appending.group_commit import Member
+    from eventlake.log.appending.writer import Writer
+    from eventlake.projections.projection import Projection
 
 
 @verb
@@ -76,7 +68,7 @@ def create(
     *,
     strict: bool = False,
     trust: str | None = None,
-) -> "Lake":
+) -> Lake:
     """Create an empty lake.
 
     Args:
@@ -100,7 +92,7 @@ def create(
 
 
 @verb
-def open(uri: str | os.PathLike[str] | Storage, *, trust: str | None = None) -> "Lake":  # noqa: A001 - el.open reads well
+def open(uri: str | os.PathLike[str] | Storage, *, trust: str | None = None) -> Lake:  # noqa: A001 - el.open reads well
     """Open an existing lake. Nothing is written to it.
 
     Args:
@@ -125,7 +117,7 @@ def _now() -> int:
 
 
 @verbs
-class Lake:
+class Lake(Shown):
     """An append-only, hash-chained history of events, and the datasets that were built from it.
 
     Open one with ``create`` or ``open``. It can be shared among threads.
@@ -237,6 +229,9 @@ class Lake:
             CommitUnknownError: The store failed while the commit was published; call ``resolve``.
             StorageError: The store failed before that; nothing was appended.
         """
+        from eventlake.log.appending.append import Terms
+        from eventlake.log.appending.append_events import append_events
+
         at = Position.of(producer, position)
         check_choice(duplicates, positioned=at is not None)
         terms = Terms(at, check_kinds(expect), duplicates == SKIP)
@@ -257,6 +252,9 @@ class Lake:
         Raises:
             InvalidInputError: ``events`` is of an unsupported type.
         """
+        from eventlake.log.appending.append import problems_of
+        from eventlake.log.appending.read_events import checked_batch
+
         # With ``drop_repeats`` the batch is not encoded, which a mere check does not need.
         try:
             batch = checked_batch(
@@ -273,6 +271,8 @@ class Lake:
 
         A producer that has appended nothing may start anywhere.
         """
+        from eventlake.log.appending.positions import next_position
+
         with self._lock:
             self._chain.refresh()
             producer.encode()  # a lone surrogate is reported as such
@@ -294,6 +294,8 @@ class Lake:
             max_events: Number of waiting events at which a group is committed immediately.
             max_pending: Number of waiting events above which ``append`` blocks.
         """
+        from eventlake.log.appending.group_commit import commit_group
+        from eventlake.log.appending.writer import Writer
 
         def commit(members: Sequence[Member]) -> None:
             with self._lock:
@@ -379,6 +381,9 @@ class Lake:
                 sequence. Nothing was registered.
             CommitUnknownError: The store failed while the commit was published.
         """
+        from eventlake.schemas.coerce_schema import schema_of
+        from eventlake.tables import payloads
+
         described = schema_of(event_type, schema)
         with self._lock:
             # The log knows no query engine, so it is given the module that reads payloads.
@@ -401,6 +406,8 @@ class Lake:
         Raises:
             NotFoundError: The history has no such event.
         """
+        from eventlake.history.infer import infer_schema
+
         return infer_schema(self.snapshot(at), event_type)
 
     def schema(self, event_type: str, version: int | None = None) -> Version:
@@ -462,6 +469,8 @@ class Lake:
                 invalid.
             CorruptionError: A segment is damaged.
         """
+        from eventlake.history.follow import follow
+
         return follow(self.snapshot, after, poll_seconds, timeout_seconds)
 
     def log(self) -> list[Entry]:
@@ -490,6 +499,8 @@ class Lake:
         Raises:
             InvalidInputError: ``trust`` is given without ``deep``.
         """
+        from eventlake.datasets.verifying.verify import verify_lake
+
         checkpoint = Checkpoint.parse(against) if isinstance(against, str) else against
         # Only the storage is passed, so that nothing this lake has read before is relied on.
         return verify_lake(self._chain.storage, deep=deep, against=checkpoint, trust=trust)
@@ -505,6 +516,8 @@ class Lake:
             InvalidInputError: The history has no such sequence.
             CorruptionError: A segment that must be read is damaged.
         """
+        from eventlake.history.proofs import prove_inclusion
+
         return self.snapshot(at).read(lambda history: prove_inclusion(history, sequence))
 
     def prove_consistency(self, old: Checkpoint | str, at: At = None) -> ConsistencyProof:
@@ -519,6 +532,8 @@ class Lake:
             InvalidInputError: ``old`` is not a checkpoint, or is longer than the history.
             NotFoundError: ``old`` belongs to another lake, or is longer than this one.
         """
+        from eventlake.history.proofs import prove_consistency
+
         checkpoint = Checkpoint.parse(old) if isinstance(old, str) else old
         # Refuses a checkpoint that this lake does not extend.
         self.snapshot(checkpoint)
@@ -611,6 +626,9 @@ class Lake:
             CorruptionError: A segment of the history is damaged.
             StorageError: The store or a worker failed.
         """
+        from eventlake.datasets import verbs as dataset_verbs
+        from eventlake.executors.choose import executor_for
+
         return dataset_verbs.build_dataset(
             self._handle,
             projection,
@@ -644,6 +662,8 @@ class Lake:
             CorruptionError: The history, the archived source or the spine is not what the manifest
                 names; the message names the file.
         """
+        from eventlake.datasets import verbs as dataset_verbs
+
         return dataset_verbs.reproduce_dataset(self._handle, hash_prefix, trust=trust)
 
     def diff(self, a: str, b: str) -> DatasetDiff:
@@ -663,6 +683,8 @@ class Lake:
             InvalidInputError: A prefix fits several datasets.
             CorruptionError: A stored file is missing or changed.
         """
+        from eventlake.datasets import verbs as dataset_verbs
+
         return dataset_verbs.diff_datasets(self._handle, a, b)
 
     def explain(self, hash_prefix: str, key: Any, column: str | None = None) -> Explanation:
@@ -683,6 +705,8 @@ class Lake:
                 is Python, not exact, or its rows do not depend on one entity each.
             CorruptionError: The history does not make the stored row.
         """
+        from eventlake.datasets import verbs as dataset_verbs
+
         return dataset_verbs.explain_row(self._handle, hash_prefix, key, column)
 
     def record_predictions(
@@ -709,6 +733,8 @@ class Lake:
                 not a finite number.
             InvalidEventsError: Another value was recorded for the same dataset, row and model.
         """
+        from eventlake.datasets import verbs as dataset_verbs
+
         return dataset_verbs.record_predictions(self._handle, dataset, frame, model=model)
 
     def explain_prediction(self, event_id: str, column: str | None = None) -> PredictionExplanation:
@@ -722,6 +748,8 @@ class Lake:
             NotFoundError: There is no such prediction, or its dataset was removed.
             InvalidInputError: The dataset's projection cannot be explained; see ``explain``.
         """
+        from eventlake.datasets import verbs as dataset_verbs
+
         return dataset_verbs.explain_prediction(self._handle, event_id, column)
 
     def dataset(self, hash_prefix: str) -> Dataset:
@@ -736,6 +764,8 @@ class Lake:
             InvalidInputError: The prefix fits several datasets.
             CorruptionError: Its manifest is damaged.
         """
+        from eventlake.datasets import verbs as dataset_verbs
+
         return dataset_verbs.dataset(self._handle, hash_prefix)
 
     def datasets(self, hash_prefix: str | None = None) -> list[Dataset]:
@@ -746,6 +776,8 @@ class Lake:
         Args:
             hash_prefix: The beginning of a manifest, recipe or content hash; defaults to all.
         """
+        from eventlake.datasets import verbs as dataset_verbs
+
         return dataset_verbs.datasets(self._handle, hash_prefix)
 
     def tag(self, reference: str, name: str) -> None:
@@ -761,6 +793,8 @@ class Lake:
             InvalidInputError: The name is invalid.
             NotFoundError: There is no such dataset.
         """
+        from eventlake.datasets import verbs as dataset_verbs
+
         dataset_verbs.tag(self._handle, reference, name)
 
     def untag(self, name: str) -> None:
@@ -769,10 +803,14 @@ class Lake:
         Raises:
             NotFoundError: There is no such tag.
         """
+        from eventlake.datasets import verbs as dataset_verbs
+
         dataset_verbs.untag(self._handle, name)
 
     def tags(self) -> dict[str, str]:
         """The manifest hash by tag. Tags ``lock-…`` are written for a ``dataset.lock``."""
+        from eventlake.datasets import verbs as dataset_verbs
+
         return dataset_verbs.tags(self._handle)
 
     def prune(
@@ -800,6 +838,8 @@ class Lake:
             InvalidInputError: An age or a number is negative.
             CorruptionError: A manifest or a tag is damaged; nothing was deleted.
         """
+        from eventlake.datasets import verbs as dataset_verbs
+
         return dataset_verbs.prune_datasets(
             self._handle,
             older_than=older_than,
@@ -825,6 +865,8 @@ class Lake:
             NotFoundError: There is no such dataset.
             StorageError: The store failed. Removing it again finishes the removal.
         """
+        from eventlake.datasets import verbs as dataset_verbs
+
         return dataset_verbs.remove_dataset(self._handle, reference)
 
     def card(self) -> Card:

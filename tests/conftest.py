@@ -30,6 +30,21 @@ os.environ["EVENTLAKE_CACHE"] = tempfile.mkdtemp(prefix="eventlake-tests-")
 atexit.register(shutil.rmtree, os.environ["EVENTLAKE_CACHE"], ignore_errors=True)
 
 
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - pytest makes a private folder in it
+_ENOUGH_BYTES = 4 << 30
+
+
+def pytest_configure():
+    """Keep temporary files in memory in a quick run, which would otherwise wait for the disk."""
+    if (
+        QUICK
+        and "PYTEST_DEBUG_TEMPROOT" not in os.environ
+        and os.access(_SHARED_MEMORY, os.W_OK)
+        and shutil.disk_usage(_SHARED_MEMORY).free > _ENOUGH_BYTES
+    ):
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = _SHARED_MEMORY
+
+
 def pytest_collection_modifyitems(config, items):
     """Puts documents first, and keeps a sample of every grid of cases if the suite runs quickly."""
     # The blocks of a document build on each other. A worker that has nothing left steals from the

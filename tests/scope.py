@@ -57,4 +57,5 @@ def sample(cases: Sequence[Mapping[str, int]], most: int = MOST_VALUES) -> list[
 def _spaced(values: Sequence[Any], most: int) -> list[Any]:
     if len(values) <= most:
         return list(values)
-    return [values[number * (len(values) - 1) // (most - 1)] for number in range(most)]
+    step = (len(values) - 1) / max(most - 1, 1)
+    return [values[int(number * step)] for number in range(most)]

@@ -10,7 +10,6 @@ import typer
 from eventlake.cli import building, datasets, documents, events, maintaining, output, schema
 from eventlake.cli.entry import Commands, end
 from eventlake.cli.options import JsonOption
-from eventlake.demo.run_demo import run_demo
 from eventlake.errors import InvalidInputError
 from eventlake.trust import TRUST_VARIABLE, trust_of
 
@@ -65,6 +64,8 @@ def _demo(
     as_json: JsonOption = False,
 ) -> None:
     """Simulate a lender and build its training set. Uses both engines and reproduces by hash."""
+    from eventlake.demo.run_demo import run_demo
+
     with output.progress():
         result = run_demo(folder)
     output.show(result.card(), documents.demo(result), as_json=as_json)

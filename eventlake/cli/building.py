@@ -6,13 +6,9 @@ from typing import Annotated
 
 import typer
 
-import eventlake.lake as lakes
+import eventlake as el
 from eventlake.cli import documents, output
 from eventlake.cli.options import AtOption, JsonOption, LakeArgument, TrustOption
-from eventlake.datasets.dataset import Dataset
-from eventlake.datasets.definitions.dataset_toml import read_definition
-from eventlake.datasets.definitions.lock import FILE as LOCK_FILE
-from eventlake.datasets.definitions.lock import Lock, check_lockable
 from eventlake.errors import InvalidInputError, StorageError
 
 
@@ -73,7 +69,9 @@ def build(
     if locked and at is not None:
         message = "--locked builds at the checkpoint of the lock"
         raise typer.BadParameter(message, param_hint="--at")
-    described = read_definition(definition)
+    from eventlake.datasets.definitions.lock import Lock, check_lockable
+
+    described = el.read_definition(definition)
     if lock:
         # A dataset that cannot be locked is refused before the work, not after it.
         check_lockable(described.name, described.level)
@@ -86,7 +84,7 @@ def build(
     # A lock promises the same rows anywhere, so they are tested before it is written.
     perturb = lock and not locked and described.level == "exact" if check is None else check
     with output.progress():
-        dataset = lakes.open(uri, trust=trust_in).build(
+        dataset = el.open(uri, trust=trust_in).build(
             described,
             at=at,
             engine=engine,
@@ -106,8 +104,10 @@ def build(
     output.show(dataset.card(), documents.dataset(dataset) | found_or_computed, as_json=as_json)
 
 
-def _note_lock(definition: Path, dataset: Dataset) -> None:
+def _note_lock(definition: Path, dataset: "el.Dataset") -> None:
     """Report what differs from the lock besides the rows, and keep the dataset for the lock."""
+    from eventlake.datasets.definitions.lock import Lock
+
     for difference in Lock.read(definition).differences(dataset):
         output.note(f"the rows match the lock, but their inputs differ: {difference}")
     # A lake that can only be read still has the dataset, so this is no reason to fail.
@@ -138,10 +138,12 @@ def reproduce(
     as_json: JsonOption = False,
 ) -> None:
     """Rebuild a dataset by its manifest hash. Exit 1 if the rows differ."""
+    from eventlake.datasets.definitions.lock import FILE, Lock
+
     with output.progress():
-        locked = (Path(hash_prefix) / LOCK_FILE).is_file()
+        locked = (Path(hash_prefix) / FILE).is_file()
         reference = Lock.read(Path(hash_prefix)).manifest_hash if locked else hash_prefix
-        rebuilt = lakes.open(lake, trust=trust_in).reproduce(reference, trust=trust)
+        rebuilt = el.open(lake, trust=trust_in).reproduce(reference, trust=trust)
     output.show(rebuilt.card(), documents.reproduction(rebuilt), as_json=as_json)
     if not rebuilt.identical:
         raise typer.Exit(output.REFUSED)

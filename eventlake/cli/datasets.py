@@ -7,12 +7,9 @@ from typing import Annotated
 
 import typer
 
-import eventlake.lake as lakes
+import eventlake as el
 from eventlake.cli import documents, output
 from eventlake.cli.options import MAX_DAYS, JsonOption, LakeArgument, TrustOption
-from eventlake.lake import Lake
-from eventlake.log.maintaining.garbage import Garbage, Unneeded
-from eventlake.storage.files import write_file
 
 
 def diff(
@@ -34,8 +31,10 @@ def diff(
 ) -> None:
     """Compare two datasets by history, recipe and rows. Exit 1 if the rows differ."""
     with output.progress():
-        found = lakes.open(lake, trust=trust_in).diff(before, after)
+        found = el.open(lake, trust=trust_in).diff(before, after)
     if html is not None:
+        from eventlake.storage.files import write_file
+
         write_file(html, found.html())
         output.note(f"written to {html}")
     if as_json:
@@ -69,7 +68,7 @@ def explain(
 ) -> None:
     """List the events that determine a row, or one of its values."""
     with output.progress():
-        found = lakes.open(lake, trust=trust_in).explain(dataset, tuple(key), column)
+        found = el.open(lake, trust=trust_in).explain(dataset, tuple(key), column)
     output.show(found.card(), documents.explanation(found), as_json=as_json)
 
 
@@ -88,7 +87,7 @@ def datasets(
     as_json: JsonOption = False,
 ) -> None:
     """List the built datasets and their tags."""
-    _list_datasets(lakes.open(lake, trust=trust_in), hash_prefix, as_json=as_json)
+    _list_datasets(el.open(lake, trust=trust_in), hash_prefix, as_json=as_json)
 
 
 def remove(
@@ -102,7 +101,9 @@ def remove(
     as_json: JsonOption = False,
 ) -> None:
     """Remove datasets. Refused while a tag, a lock or a recorded prediction names one."""
-    opened = lakes.open(lake, trust=trust_in)
+    from eventlake.log.maintaining.garbage import Garbage, Unneeded
+
+    opened = el.open(lake, trust=trust_in)
     removed: list[Unneeded] = []
     with output.progress():
         for reference in references:
@@ -127,7 +128,7 @@ def tag(
     if delete == (reference is not None):
         message = "give either the hash of a dataset or --delete"
         raise typer.BadParameter(message, param_hint="HASH")
-    opened = lakes.open(lake, trust=trust_in)
+    opened = el.open(lake, trust=trust_in)
     if reference is None:
         opened.untag(name)
     else:
@@ -135,7 +136,7 @@ def tag(
     _list_datasets(opened, None, as_json=as_json)
 
 
-def _list_datasets(lake: Lake, hash_prefix: str | None, *, as_json: bool) -> None:
+def _list_datasets(lake: "el.Lake", hash_prefix: str | None, *, as_json: bool) -> None:
     found, tags = lake.datasets(hash_prefix), lake.tags()
     output.show(
         documents.datasets_card(found, tags),
@@ -172,7 +173,7 @@ def prune(
     """
     age = timedelta(days=older_than_days)
     with output.progress():
-        found = lakes.open(lake, trust=trust_in).prune(
+        found = el.open(lake, trust=trust_in).prune(
             older_than=age, keep_last=keep_last, datasets=whole, dry_run=not delete
         )
     output.show(found.card(), documents.garbage(found), as_json=as_json)

@@ -1,38 +1,39 @@
 """The JSON documents that ``--json`` prints, and the cards of lists."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
-
-import polars as pl
+from typing import TYPE_CHECKING, Any
 
 from eventlake.cli.output import MOST_PROBLEMS
-from eventlake.columns.intake.json_scan import parse_one
 from eventlake.core import layout
 from eventlake.core.attributes import CLOUDEVENTS_NAMES, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH
 from eventlake.core.card import Card, counted
 from eventlake.core.format_value import plain
 from eventlake.core.instants import format_instant, micros
-from eventlake.datasets.comparing.diff_report import DatasetDiff
-from eventlake.datasets.comparing.row_diff import RowChange, RowsDiff
-from eventlake.datasets.dataset import Dataset
-from eventlake.datasets.inspecting.explanation import Explanation
-from eventlake.datasets.reproduction import Reproduction
-from eventlake.datasets.store.tags import is_lock
-from eventlake.demo.run_demo import DemoResult
 from eventlake.errors import CorruptionError
-from eventlake.history.snapshot import Snapshot
-from eventlake.history.verifying.report import Report
-from eventlake.importing.import_file import Import
-from eventlake.lake import Lake
-from eventlake.log.appending.receipt import Receipt
-from eventlake.log.chain.entry import Entry
-from eventlake.log.maintaining.compact import Compaction
-from eventlake.log.maintaining.garbage import Garbage
-from eventlake.schemas.json_schema import to_json_schema
-from eventlake.schemas.version import Version
 from eventlake.visible import redacted
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from eventlake.datasets.comparing.diff_report import DatasetDiff
+    from eventlake.datasets.comparing.row_diff import RowChange, RowsDiff
+    from eventlake.datasets.dataset import Dataset
+    from eventlake.datasets.inspecting.explanation import Explanation
+    from eventlake.datasets.reproduction import Reproduction
+    from eventlake.demo.run_demo import DemoResult
+    from eventlake.history.snapshot import Snapshot
+    from eventlake.history.verifying.report import Report
+    from eventlake.importing.import_file import Import
+    from eventlake.lake import Lake
+    from eventlake.log.appending.receipt import Receipt
+    from eventlake.log.chain.entry import Entry
+    from eventlake.log.maintaining.compact import Compaction
+    from eventlake.log.maintaining.garbage import Garbage
+    from eventlake.schemas.version import Version
 
 _CLOUDEVENTS = {ours: theirs for theirs, ours in CLOUDEVENTS_NAMES.items()}
 
@@ -76,6 +77,8 @@ def imported(value: Import) -> dict[str, Any]:
 
 
 def schema(value: Version) -> dict[str, Any]:
+    from eventlake.schemas.json_schema import to_json_schema
+
     return {
         "event_type": value.schema.event_type,
         "version": value.number,
@@ -205,6 +208,8 @@ def dataset(value: Dataset, tags: Mapping[str, str] | None = None) -> dict[str, 
 
 def _tags_of(value: Dataset, tags: Mapping[str, str]) -> list[str]:
     """The dataset's tags in alphabetical order; tags set by a lock come last, as ``locked``."""
+    from eventlake.datasets.store.tags import is_lock
+
     found = sorted(
         name for name, manifest_hash in tags.items() if manifest_hash == value.manifest_hash
     )
@@ -298,6 +303,8 @@ def demo(value: DemoResult) -> dict[str, Any]:
 
 
 def _extensions(text: str) -> Any:
+    from eventlake.columns.intake.json_scan import parse_one
+
     value, problem = parse_one(text.encode(), MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH)
     if problem:
         message = (

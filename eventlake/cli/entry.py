@@ -13,9 +13,9 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
+from eventlake.cleanup import clean_up
 from eventlake.cli import output
 from eventlake.cli.stopping import Stopped, stoppable
-from eventlake.datasets.building.build_once import release_leases
 from eventlake.errors import EventlakeError, InvalidInputError, StorageError
 from eventlake.memory import bound_memory, out_of_memory
 from eventlake.visible import safe
@@ -116,7 +116,7 @@ def _run(app: typer.Typer, arguments: list[str], *, owns_process: bool) -> int:
     except TyperException as error:
         return _usage(error, as_json=as_json)
     except Stopped as stopped:
-        release_leases()
+        clean_up()
         sys.stderr.write(output.error_text("stopped", str(stopped), as_json=as_json))
         return stopped.exit_code
     except (OutputClosedError, BrokenPipeError):

@@ -6,14 +6,11 @@ from typing import Annotated
 
 import typer
 
-import eventlake.lake as lakes
+import eventlake as el
 from eventlake.cli import documents, output
 from eventlake.cli.entry import standard_input
 from eventlake.cli.options import AtOption, JsonOption, LakeArgument, TrustOption
-from eventlake.core.expectation import at_watermark
 from eventlake.errors import InvalidEventsError, NotFoundError
-from eventlake.importing.import_file import import_file
-from eventlake.log.appending.duplicates import REFUSE, SKIP
 from eventlake.visible import json_text
 
 
@@ -28,7 +25,7 @@ def init(
     as_json: JsonOption = False,
 ) -> None:
     """Create an empty lake."""
-    created = lakes.create(lake, origin, trust=trust_in)
+    created = el.create(lake, origin, trust=trust_in)
     output.show(created.card(), documents.lake(created), as_json=as_json)
 
 
@@ -67,8 +64,10 @@ def append(
         if len(files) > 1 and value is not None:
             message = f"{option} needs exactly one file, found {len(files)}"
             raise typer.BadParameter(message, param_hint=option)
-    expect = [] if expect_watermark is None else [at_watermark(expect_watermark)]
-    opened = lakes.open(lake, trust=trust_in)
+    expect = [] if expect_watermark is None else [el.at_watermark(expect_watermark)]
+    from eventlake.log.appending.choices import REFUSE, SKIP
+
+    opened = el.open(lake, trust=trust_in)
     for file in files:
         try:
             with output.progress():
@@ -114,9 +113,9 @@ def import_(
     as_json: JsonOption = False,
 ) -> None:
     """Append table rows as events. Run the command again to resume an interrupted import."""
-    opened = lakes.open(lake, trust=trust_in)
+    opened = el.open(lake, trust=trust_in)
     with output.progress():
-        done = import_file(opened, file, mapping, producer=producer, dry_run=dry_run)
+        done = el.import_file(opened, file, mapping, producer=producer, dry_run=dry_run)
     if not as_json and not done.ok and done.first.height:
         output.draw(done.first_card())
     output.show(done.card(), documents.imported(done), as_json=as_json)
@@ -134,7 +133,7 @@ def log(
     as_json: JsonOption = False,
 ) -> None:
     """List the commits, newest first."""
-    entries = lakes.open(lake, trust=trust_in).log()
+    entries = el.open(lake, trust=trust_in).log()
     newest = entries[::-1][: limit or None]
     output.show(
         documents.log_card(newest, len(entries)),
@@ -169,7 +168,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Summarize a lake's history, or print its events."""
-    snapshot = lakes.open(lake, trust=trust_in).snapshot(at)
+    snapshot = el.open(lake, trust=trust_in).snapshot(at)
     if not events:
         output.show(snapshot.card(), documents.snapshot(snapshot), as_json=as_json)
         return

@@ -5,15 +5,12 @@ from typing import Annotated
 
 import typer
 
-import eventlake.lake as lakes
+import eventlake as el
 from eventlake.cli import documents, output
 from eventlake.cli.options import MAX_DAYS, JsonOption, LakeArgument, TrustOption
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.core.instants import format_instant
-from eventlake.datasets.verifying.verify import verify_lake
 from eventlake.errors import InvalidInputError
-from eventlake.storage import from_uri
-from eventlake.storage.files import read_file
 
 _MAX_CHECKPOINT_BYTES = 64 << 10
 """A checkpoint file may contain signatures too."""
@@ -45,6 +42,9 @@ def verify(
     if trust and not deep:
         message = "archived Python runs only with --deep"
         raise typer.BadParameter(message, param_hint="--trust")
+    from eventlake.datasets.verifying.verify import verify_lake
+    from eventlake.storage import from_uri
+
     with output.progress():
         found = verify_lake(from_uri(lake), deep=deep, against=_checkpoint(against), trust=trust)
     output.show(found.card(), documents.report(found), as_json=as_json)
@@ -59,6 +59,8 @@ def _checkpoint(text: str | None) -> Checkpoint | None:
 
 
 def _checkpoint_file(file: str) -> str:
+    from eventlake.storage.files import read_file
+
     try:
         return read_file(file, _MAX_CHECKPOINT_BYTES).decode()
     except (OSError, ValueError) as error:
@@ -84,7 +86,7 @@ def clock(
     as_json: JsonOption = False,
 ) -> None:
     """Compare the newest commit with this clock. Optionally accept a commit that ran ahead."""
-    opened = lakes.open(lake, trust=trust_in)
+    opened = el.open(lake, trust=trust_in)
     if accept is not None:
         opened.accept_clock(accept)
     found = opened.clock()
@@ -103,7 +105,7 @@ def compact(
 ) -> None:
     """Merge small segments into large ones. History, watermarks and datasets do not change."""
     with output.progress():
-        done = lakes.open(lake, trust=trust_in).compact()
+        done = el.open(lake, trust=trust_in).compact()
     output.show(done.card(), documents.compaction(done), as_json=as_json)
 
 
@@ -124,7 +126,7 @@ def gc(
 ) -> None:
     """List or delete unused files. These are compacted segments and interrupted writes."""
     with output.progress():
-        found = lakes.open(lake, trust=trust_in).gc(
+        found = el.open(lake, trust=trust_in).gc(
             older_than=timedelta(days=older_than_days), dry_run=not delete
         )
     output.show(found.card(), documents.garbage(found), as_json=as_json)

@@ -5,11 +5,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.text import Text
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from eventlake.core.card import Card
 from eventlake.errors import (
@@ -22,13 +19,28 @@ from eventlake.errors import (
 from eventlake.progress import Advance, shown_by
 from eventlake.visible import json_text, safe
 
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
 REFUSED, ENVIRONMENT = 1, 3
 MOST_PROBLEMS = 100
 """Maximum problems in a JSON document; it always has their total."""
 
-# Rich would break lines at the terminal's width, and hashes with them.
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+@cache
+def _console(*, stderr: bool = False) -> "Console":
+    from rich.console import Console
+
+    # Rich would break lines at the terminal's width, and hashes with them.
+    return Console(stderr=stderr, soft_wrap=True, highlight=False)
+
+
+def _print(*parts: str | tuple[str, str], stderr: bool = False) -> None:
+    """Print one line of text and of pairs of text and style."""
+    from rich.text import Text
+
+    _console(stderr=stderr).print(Text.assemble(*parts))
 
 
 def show(card: Card, document: Any, *, as_json: bool) -> None:
@@ -46,14 +58,14 @@ def write_json(document: Any, *, indent: int | None = None) -> None:
     )
 
 
-def draw(card: Card, console: Console = out) -> None:
+def draw(card: Card, *, stderr: bool = False) -> None:
     """Print a card as text: a title, aligned facts, a table."""
-    console.print(Text(card.title, style="bold"))
+    _print((card.title, "bold"), stderr=stderr)
     width = max((len(label) for label, _ in card.facts), default=0)
     for label, value in card.facts:
-        console.print(Text.assemble((f"  {label.ljust(width)}  ", "dim"), value))
+        _print((f"  {label.ljust(width)}  ", "dim"), value, stderr=stderr)
     for number, line in enumerate(card.table.lines()):
-        console.print(Text(line, style="" if number else "dim"))
+        _print((line, "" if number else "dim"), stderr=stderr)
 
 
 def report(error: EventlakeError, *, as_json: bool) -> int:
@@ -78,9 +90,9 @@ def report(error: EventlakeError, *, as_json: bool) -> int:
             if isinstance(error, InvalidEventsError) and "file" in error.facts
             else ""
         )
-        err.print(Text.assemble(("error: ", "bold red"), safe(where) + error.message))
+        _print(("error: ", "bold red"), safe(where) + error.message, stderr=True)
         if error.hint:
-            err.print(Text.assemble(("hint: ", "bold"), error.hint))
+            _print(("hint: ", "bold"), error.hint, stderr=True)
     return (
         ENVIRONMENT
         if isinstance(error, StorageError | MissingDependencyError | ForkedProcessError)
@@ -96,13 +108,13 @@ def error_text(kind: str, message: str, hint: str | None = None, *, as_json: boo
 
 def note(message: str) -> None:
     """Print a remark about the result to stderr."""
-    err.print(Text.assemble(("note: ", "bold"), safe(message)))
+    _print(("note: ", "bold"), safe(message), stderr=True)
 
 
 class _Bars:
     """A progress reporter that shows each task as a bar of one rich display."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: "Progress") -> None:
         self._progress = progress
 
     @contextmanager
@@ -118,14 +130,23 @@ class _Bars:
 @contextmanager
 def progress() -> Iterator[None]:
     """Show progress bars while the block runs, if stderr is a terminal."""
-    if not err.is_terminal:
+    console = _console(stderr=True)
+    if not console.is_terminal:
         yield
         return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=err, transient=True) as bars, shown_by(_Bars(bars)):
+    with Progress(*columns, console=console, transient=True) as bars, shown_by(_Bars(bars)):
         yield

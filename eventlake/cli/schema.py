@@ -5,15 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
-import eventlake.lake as lakes
+import eventlake as el
 from eventlake.cli import documents, output
 from eventlake.cli.entry import standard_input
 from eventlake.cli.options import JsonOption, LakeArgument, TrustIn, TrustOption
 from eventlake.core.card import Card
 from eventlake.errors import InvalidInputError
-from eventlake.schemas.evolution import changes
-from eventlake.schemas.version import Version
-from eventlake.storage.files import read_file
 
 app = typer.Typer(
     help="Schemas per event type: list, show, infer, register, diff.",
@@ -36,7 +33,7 @@ def list_(lake: LakeArgument, *, trust_in: TrustOption = None, as_json: JsonOpti
     """List the registered schemas."""
     found = [
         version
-        for versions in lakes.open(lake, trust=trust_in).schemas().values()
+        for versions in el.open(lake, trust=trust_in).schemas().values()
         for version in versions
     ]
     rows = tuple(
@@ -74,9 +71,9 @@ def infer(
     The schema goes to stdout, the reasons go to stderr.
     """
     with output.progress():
-        proposal = lakes.open(lake, trust=trust_in).infer_schema(event_type)
+        proposal = el.open(lake, trust=trust_in).infer_schema(event_type)
     if not as_json:
-        output.draw(proposal.card(), output.err)
+        output.draw(proposal.card(), stderr=True)
         output.write_json(proposal.json_schema(), indent=2)
         return
     reasons = [{"field": path, "type": kind, "why": why} for path, kind, why in proposal.reasons]
@@ -107,7 +104,7 @@ def register(
     Payloads become typed columns, and later events that do not fit are refused.
     """
     with output.progress():
-        found = lakes.open(lake, trust=trust_in).register(
+        found = el.open(lake, trust=trust_in).register(
             event_type, _json(file, "a JSON Schema"), upcast=_expressions(upcast)
         )
     output.show(found.card(), documents.schema(found), as_json=as_json)
@@ -127,6 +124,8 @@ def diff(
     as_json: JsonOption = False,
 ) -> None:
     """Show what changed between two versions of a schema."""
+    from eventlake.schemas.evolution import changes
+
     before, after = (
         _version(lake, trust_in, event_type, old),
         _version(lake, trust_in, event_type, new),
@@ -145,8 +144,8 @@ def diff(
     )
 
 
-def _version(lake: str, trust_in: TrustIn, event_type: str, number: int | None) -> Version:
-    return lakes.open(lake, trust=trust_in).schema(event_type, number)
+def _version(lake: str, trust_in: TrustIn, event_type: str, number: int | None) -> "el.Version":
+    return el.open(lake, trust=trust_in).schema(event_type, number)
 
 
 def _expressions(file: str | None) -> dict[str, str] | None:
@@ -160,6 +159,8 @@ def _expressions(file: str | None) -> dict[str, str] | None:
 
 
 def _json(file: str, what: str) -> Any:
+    from eventlake.storage.files import read_file
+
     given = standard_input(_MAX_FILE_BYTES) if file == "-" else None
     try:
         data = read_file(file, _MAX_FILE_BYTES) if given is None else given

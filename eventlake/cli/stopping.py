@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from eventlake.datasets.building.build_once import release_leases
-from eventlake.storage.scratch import remove_scratch
+from eventlake.cleanup import clean_up
 
 _GRACE_SECONDS = 3.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -91,8 +90,7 @@ def _watch(reader: int, finished: threading.Event, message: Callable[[Stopped], 
     while (signals := os.read(reader, 1)) and signals[0] not in _SIGNALS:
         pass  # a signal that has another handler
     if signals and not finished.wait(_GRACE_SECONDS):
-        release_leases()
-        remove_scratch()
+        clean_up()
         stopped = Stopped(signals[0])
         # Not ``sys.stderr``, whose lock the interrupted thread may hold.
         os.write(2, message(stopped).encode())

@@ -1,9 +1,19 @@
 """The facts that are shown about a thing, as plain data; the CLI and notebooks draw them."""
 
 from dataclasses import dataclass
+from html import escape
 
 from eventlake.core.table import Table
 from eventlake.visible import one_line, safe
+
+_CELL = (
+    "text-align:left;padding:2px 10px 2px 0;border:none;"
+    "font-family:var(--jp-code-font-family,monospace)"
+)
+_LABEL = "text-align:left;padding:2px 14px 2px 0;border:none;opacity:.65;white-space:nowrap"
+_TABLE = "border-collapse:collapse;font-size:13px;margin:4px 0"
+_STYLES = {"table": _TABLE, "th": _LABEL, "td": _CELL}
+_MOST_HTML_ROWS = 30
 
 
 def counted(number: int, noun: str) -> str:
@@ -45,3 +55,29 @@ class Card:
     def table(self) -> Table:
         """The table below the facts."""
         return Table(self.header, self.rows)
+
+    def html(self) -> str:
+        """An HTML fragment without scripts or external files; all text is escaped."""
+        facts = "".join(
+            f'<tr><td style="{_LABEL}">{escape(label)}</td>'
+            f'<td style="{_CELL}">{escape(value)}</td></tr>'
+            for label, value in self.facts
+        )
+        parts = [f"<div><b>{escape(self.title)}</b>", f'<table style="{_TABLE}">{facts}</table>']
+        parts.append(Table(self.header, self.rows[:_MOST_HTML_ROWS]).html(_STYLES))
+        if len(self.rows) > _MOST_HTML_ROWS:
+            parts.append(f"<i>… and {len(self.rows) - _MOST_HTML_ROWS:,} more</i>")
+        return "".join(parts) + "</div>"
+
+
+class Shown:
+    """Base of the values that notebooks display as their card."""
+
+    __slots__ = ()
+
+    def card(self) -> Card:
+        """A summary to display."""
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        return self.card().html()

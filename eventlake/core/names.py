@@ -11,6 +11,8 @@ HASH_PREFIX = "[0-9a-f]{6,64}"
 """The pattern of a hash in hex, or of enough of its first digits."""
 OURS = "eventlake "
 """Prefix of internal tables and columns that exist beside a user's."""
+AS_RECORDED, LATEST, LIFETIMES = "as_recorded", "latest", "lifetimes"
+"""All events; events that are not superseded; the lifetimes of corrected events."""
 
 
 def is_pattern(name: str) -> bool:

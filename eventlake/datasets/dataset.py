@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 from eventlake.core import layout
-from eventlake.core.card import Card, counted
+from eventlake.core.card import Card, Shown, counted
 from eventlake.core.documents.dataset import DatasetManifest
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.datasets.inspecting.explain import explain
@@ -70,7 +70,7 @@ class Outcome:
 
 
 @verbs
-class Dataset:
+class Dataset(Shown):
     """The rows that a projection made at a watermark, and the manifest that names them.
 
     Rows are read, and their hash is checked, on first use.

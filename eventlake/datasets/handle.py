@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eventlake.core.hashing.checkpoint import Checkpoint
-from eventlake.datasets.building.build_once import LEASE_TIMING, LeaseTiming
+from eventlake.datasets.lease_timing import LEASE_TIMING, LeaseTiming
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.resolve import At
 from eventlake.history.snapshot import Snapshot

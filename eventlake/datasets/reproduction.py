@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from eventlake.core.card import Card
+from eventlake.core.card import Card, Shown
 from eventlake.datasets.dataset import Dataset
 from eventlake.public_calls import helpful
 
 
 @helpful
 @dataclass(frozen=True, slots=True, repr=False)
-class Reproduction:
+class Reproduction(Shown):
     """The outcome of reproducing a dataset.
 
     Attributes:

@@ -28,7 +28,6 @@ from eventlake.schemas.catalogue import Catalogue
 from eventlake.schemas.version import Version
 from eventlake.storage import Storage
 from eventlake.tables.event_table import EventTable
-from eventlake.tables.files import event_tables
 from eventlake.trust import OWN, Trust
 
 _SHOWN = 20
@@ -196,6 +195,8 @@ class PinnedHistory:
         return self._table(self.catalogue.version(event_type), watermark)
 
     def _table(self, schema: Version, watermark: int) -> EventTable:
+        from eventlake.tables.files import event_tables
+
         self.check_claims()
         return self._remember(
             event_tables(
@@ -215,6 +216,8 @@ class PinnedHistory:
             NotFoundError: A type has no schema.
             CorruptionError: A segment is damaged.
         """
+        from eventlake.tables.files import event_tables
+
         # All types at once: each segment that must be read is read for all of them.
         versions = [self.catalogue.version(event_type) for event_type in event_types]
         if versions:

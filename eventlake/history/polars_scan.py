@@ -6,14 +6,13 @@ import polars as pl
 
 from eventlake.columns.schema import TYPES
 from eventlake.core.attributes import EVENT_COLUMNS
+from eventlake.core.names import AS_RECORDED, LATEST
 from eventlake.history.corrections import FAMILY, families, not_first_known, superseded
 from eventlake.history.corrections import lifetimes as lifetimes_of
 from eventlake.history.pinned import PinnedHistory
 from eventlake.tables.columns import stored_schema
 from eventlake.tables.event_table import EventTable
 
-AS_RECORDED, LATEST, LIFETIMES = "as_recorded", "latest", "lifetimes"
-"""All events; events that are not superseded; the lifetimes of corrected events."""
 INSTANT = pl.Datetime("us", "UTC")
 STORED = {name: INSTANT if name == "time" else pl.String() for name in TYPES} | {
     "recorded_at": INSTANT

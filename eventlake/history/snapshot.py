@@ -1,35 +1,37 @@
 """A snapshot: a read-only view of one checkpoint."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from difflib import get_close_matches
-from typing import Any, TypeVar
-
-import polars as pl
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from eventlake.core import counts
 from eventlake.core.attributes import ATTRIBUTES, EVENT_COLUMNS
-from eventlake.core.card import Card, counted
+from eventlake.core.card import Card, Shown, counted
 from eventlake.core.hashing.checkpoint import Checkpoint
+from eventlake.core.names import AS_RECORDED, LATEST
 from eventlake.errors import CorruptionError, InvalidInputError, NotFoundError, StorageError
-from eventlake.history import polars_scan
 from eventlake.history.pinned import PinnedHistory
-from eventlake.history.polars_scan import AS_RECORDED, LATEST
 from eventlake.history.resolve import at_checkpoint, checked_instant
-from eventlake.history.sql.result import SqlResult
-from eventlake.history.sql.result import query as run_query
 from eventlake.log.chain.open_or_create import open_chain
 from eventlake.public_calls import verbs
 from eventlake.tables.columns import NAMED, shown_columns
 from eventlake.tables.event_table import EventTable
 from eventlake.visible import one_line, warn
 
+if TYPE_CHECKING:
+    import polars as pl
+
+    from eventlake.history.sql.result import SqlResult
+
 T = TypeVar("T")
 
 
 @verbs
-class Snapshot:
+class Snapshot(Shown):
     """The events ``[0, watermark)`` of a lake. It never changes, whatever is appended later."""
 
     def __init__(self, history: PinnedHistory) -> None:
@@ -110,6 +112,8 @@ class Snapshot:
         Raises:
             InvalidInputError: A column is unknown.
         """
+        import polars as pl
+
         if isinstance(types, str):
             types = [types]
         wanted = None if types is None else list(types)
@@ -206,14 +210,20 @@ class Snapshot:
             NotFoundError: The type has no schema.
             CorruptionError: A segment is damaged.
         """
+        from eventlake.history import polars_scan
+
         return self.read(lambda history: polars_scan.lifetimes(history.table(event_type)))
 
     def _events(self, *, raw: bool, where: Sequence[pl.Expr] = ()) -> pl.LazyFrame:
         """The events for ``scan``; a subclass may replace them."""
+        from eventlake.history import polars_scan
+
         return self.read(lambda history: polars_scan.scan(history, raw=raw, where=where))
 
     def _typed(self, source: EventTable, corrections: str) -> pl.LazyFrame:
         """All rows of an event table; a subclass may replace them."""
+        from eventlake.history import polars_scan
+
         return polars_scan.table(source, corrections)
 
     def collect(self, frame: pl.LazyFrame) -> pl.DataFrame:
@@ -223,6 +233,8 @@ class Snapshot:
             CorruptionError: A segment of the history is missing or damaged.
             StorageError: A file that the frame reads was collected as garbage.
         """
+        import polars as pl
+
         try:
             return frame.collect()
         except (pl.exceptions.PolarsError, OSError) as error:
@@ -239,12 +251,14 @@ class Snapshot:
                 message, "take the frame from the snapshot again, and collect it."
             ) from error
 
-    def collected(self, make: Callable[["Snapshot"], pl.LazyFrame]) -> pl.DataFrame:
+    def collected(self, make: Callable[[Snapshot], pl.LazyFrame]) -> pl.DataFrame:
         """Collect the frame that ``make`` returns; make it again if its files were collected.
 
         Raises:
             CorruptionError: A segment of the history is missing or damaged.
         """
+        import polars as pl
+
         try:
             # The frame is made inside: it must read the history as it is pinned now.
             return self.read(lambda _: make(self).collect())
@@ -272,6 +286,8 @@ class Snapshot:
             InvalidInputError: DuckDB rejects the query, or a frame has the name of a table of the
                 history.
         """
+        from eventlake.history.sql.result import query as run_query
+
         return self.read(lambda history: run_query(history, query, parameters))
 
     def event(self, sequence: int) -> dict[str, str | int | None]:
@@ -330,6 +346,8 @@ class Snapshot:
 
 def _about(subject: str, *, recursive: bool) -> pl.Expr:
     """The condition on ``subject``, as bounds that readers of sorted files can use."""
+    import polars as pl
+
     exact = pl.col("subject") == subject
     below = subject.rstrip("/") + "/"
     return (
@@ -343,6 +361,8 @@ def _about(subject: str, *, recursive: bool) -> pl.Expr:
 
 
 def _condition(where: Any, among: Sequence[str]) -> pl.Expr:
+    import polars as pl
+
     if not isinstance(where, pl.Expr):
         message = f"expected where as a Polars expression, found {where!r}"
         raise InvalidInputError(

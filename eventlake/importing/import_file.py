@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from eventlake.columns.intake.problems import shorten
-from eventlake.core.card import Card, counted
+from eventlake.core.card import Card, Shown, counted
 from eventlake.core.documents.delivery import Position
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.errors import ConflictError, EventlakeError, InvalidEventsError, InvalidInputError
@@ -37,7 +37,7 @@ _CHANGED = (
 
 @helpful
 @dataclass(frozen=True, slots=True, repr=False)
-class Import:
+class Import(Shown):
     """The result of an import or of a dry run.
 
     Attributes:

@@ -3,16 +3,17 @@
 Until the commit exists, no reader sees them.
 """
 
+from __future__ import annotations
+
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from eventlake.backoff import pause_after_failure
-from eventlake.columns.intake.encode_batch import Encoding, Ranges
-from eventlake.columns.intake.envelope import Batch
 from eventlake.columns.parquet import segments
 from eventlake.core import layout
 from eventlake.core.documents.delivery import Position
@@ -24,6 +25,10 @@ from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.unfolded_keys import OwnKeys, own_keys, stored_where_large
 from eventlake.progress import Advance, task
 from eventlake.storage import NotDurableError, NotStoredError, ObjectExistsError
+
+if TYPE_CHECKING:
+    from eventlake.columns.intake.encode_batch import Encoding, Ranges
+    from eventlake.columns.intake.envelope import Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,8 @@ def prepare(chain: Chain, batch: Batch, positions: Sequence[Position]) -> Stored
 
 def store_pieces(chain: Chain, encoding: Encoding, start: int, advance: Advance) -> Iterator[Piece]:
     """Store the segments of a batch, expecting its first row at the sequence ``start``."""
+    from eventlake.columns.intake.encode_batch import Ranges
+
     with ThreadPoolExecutor(1) as hashing:
         for encoded in encoding:
             ranges = Ranges(encoded.hashes)

@@ -9,7 +9,7 @@ from typing import Any
 
 import jiter
 
-from eventlake.core.card import Card, counted
+from eventlake.core.card import Card, Shown, counted
 from eventlake.core.counts import MIN_INT64
 from eventlake.core.instants import parse_instant
 from eventlake.errors import CorruptionError
@@ -116,7 +116,7 @@ def _spelling(text: str) -> str | None:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Proposal:
+class Proposal(Shown):
     """A proposed schema, with reasons.
 
     Attributes:

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from eventlake.core.card import Card
+from eventlake.core.card import Card, Shown
 from eventlake.core.hashing.canonical import canonical_json, sha256_hex
 from eventlake.schemas.schema import Schema
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Version:
+class Version(Shown):
     """A registered schema.
 
     Attributes:

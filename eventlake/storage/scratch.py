@@ -16,6 +16,7 @@ from functools import cache
 from multiprocessing import util
 from pathlib import Path
 
+from eventlake.cleanup import before_exit
 from eventlake.errors import StorageError
 
 PREFIX = "eventlake-process-"
@@ -40,6 +41,7 @@ def lock_to_inherit() -> tuple[int, ...]:
     return () if own is None else (own.lock,)
 
 
+@before_exit
 def remove_scratch() -> None:
     """Remove this process's folder, for a process that ends without its exit handlers."""
     if _own.cache_info().currsize and (own := _own(os.getpid())) is not None:

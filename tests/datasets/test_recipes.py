@@ -13,7 +13,7 @@ import pytest
 
 import eventlake as el
 from eventlake.core import layout
-from eventlake.datasets.building.build_once import LeaseTiming
+from eventlake.datasets.lease_timing import LeaseTiming
 from eventlake.datasets.store import retention
 from eventlake.errors import (
     AlreadyExistsError,

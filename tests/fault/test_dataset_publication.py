@@ -15,7 +15,7 @@ import pytest
 import eventlake as el
 from eventlake.columns.hashing.content import content_hash
 from eventlake.columns.parquet import frames
-from eventlake.datasets.building.build_once import LeaseTiming
+from eventlake.datasets.lease_timing import LeaseTiming
 from eventlake.errors import SchemaMismatchError, StorageError
 from eventlake.storage import MemoryStorage, from_uri
 from tests.support.dataset_fixtures import Hooked, attempt, event, make_lake, sql

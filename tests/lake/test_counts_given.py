@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 import eventlake as el
+from eventlake.arguments import argument_types
 from eventlake.errors import EventlakeError
 from eventlake.history.snapshot import Snapshot
 
@@ -148,7 +149,7 @@ def test_every_argument_that_is_a_number_is_among_those():
                 and function.__module__ != owner.__name__
             ):
                 continue
-            for argument, hint in typing.get_type_hints(function).items():
+            for argument, hint in argument_types(function).items():
                 kinds = typing.get_args(hint) or (hint,)
                 if (
                     argument != "return"

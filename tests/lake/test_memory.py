@@ -114,7 +114,7 @@ def test_memory_that_the_system_refuses_is_a_named_error(lake, capsys, monkeypat
     def refuse(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr("eventlake.lake.open", refuse)
+    monkeypatch.setattr(el, "open", refuse)
     with pytest.raises(SystemExit) as ended:
         main(["show", lake.uri])
     assert ended.value.code == 3

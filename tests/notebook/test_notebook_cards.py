@@ -5,7 +5,6 @@ import pytest
 
 import eventlake as el
 from eventlake.core.card import Card
-from eventlake.notebook import draw
 from eventlake.notebook.bar import Bar, install
 from tests.support.dataset_fixtures import events, make_lake, sql
 
@@ -20,28 +19,26 @@ def test_html_in_any_text_of_a_card_is_escaped(place):
         name: MEAN if name == place else "plain"
         for name in ("title", "label", "value", "header", "cell")
     }
-    html = draw(
-        Card(
-            texts["title"],
-            ((texts["label"], texts["value"]),),
-            (texts["header"],),
-            ((texts["cell"],),),
-        )
-    )
+    html = Card(
+        texts["title"],
+        ((texts["label"], texts["value"]),),
+        (texts["header"],),
+        ((texts["cell"],),),
+    ).html()
     assert "<script" not in html
     assert "<b>&lt;script" in html if place == "title" else "&lt;script&gt;alert" in html
     assert "&amp;&#x27;&quot;&lt;b&gt;" in html
 
 
 def test_long_tables_are_cut_and_say_so():
-    html = draw(Card("t", (), ("n",), tuple((f"row {number}",) for number in range(1035))))
+    html = Card("t", (), ("n",), tuple((f"row {number}",) for number in range(1035))).html()
     assert "row 29<" in html
     assert "row 30<" not in html
     assert "1,005 more" in html
 
 
 def test_a_card_loads_nothing_from_outside():
-    html = draw(Card("t", (("a", "b"),), ("n",), (("x",),)))
+    html = Card("t", (("a", "b"),), ("n",), (("x",),)).html()
     for word in ("<script", "http", "src=", "<link", "<style"):
         assert word not in html
 

@@ -412,7 +412,7 @@ def test_a_slow_worker_is_outrun(lake, monkeypatch):
     def impatient(_, count):
         return workers.Processes(count, slow_seconds=0.2)
 
-    monkeypatch.setattr("eventlake.lake.executor_for", impatient)
+    monkeypatch.setattr("eventlake.executors.choose.executor_for", impatient)
     asked, hanging = [], threading.Event()
     real = workers._Worker.ask
 

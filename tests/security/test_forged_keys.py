@@ -160,7 +160,7 @@ def test_keys_that_others_stored_soundly_are_checked_once(root, stranger, monkey
     stranger()
     with pytest.raises(InvalidEventsError):
         opened(root).append([payment(3)])
-    monkeypatch.setattr(check_derived, "rebuild_keys", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(check_derived, "_rebuilt", lambda *_: pytest.fail("made again"))
     with pytest.raises(InvalidEventsError):
         opened(root).append([payment(3)])
     opened(root).append([payment(9001)])
@@ -169,7 +169,7 @@ def test_keys_that_others_stored_soundly_are_checked_once(root, stranger, monkey
 
 
 def test_ones_own_keys_are_not_made_again(root, monkeypatch, opened):
-    monkeypatch.setattr(check_derived, "rebuild_keys", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(check_derived, "_rebuilt", lambda *_: pytest.fail("made again"))
     opened(root).append([payment(9001)])
     with pytest.raises(InvalidEventsError):
         opened(root).append([payment(9001)])

@@ -11,7 +11,6 @@ import pytest
 import eventlake as el
 from eventlake.columns.parquet import segments
 from eventlake.core.hashing.canonical import sha256_hex
-from eventlake.history import pinned
 from eventlake.log.chain.open_or_create import open_chain
 from eventlake.storage import LocalStorage, NotStoredError
 from eventlake.tables import files, stored_table
@@ -284,7 +283,7 @@ def test_a_table_file_that_is_taken_away_before_an_engine_opens_it_is_derived_ag
     root, monkeypatch, read
 ):
     lake = el.open(root)
-    real = pinned.event_tables
+    real = files.event_tables
     taken = []
 
     def taking(*arguments, **options):
@@ -294,6 +293,6 @@ def test_a_table_file_that_is_taken_away_before_an_engine_opens_it_is_derived_ag
             path.unlink()
         return found
 
-    monkeypatch.setattr(pinned, "event_tables", taking)
+    monkeypatch.setattr(files, "event_tables", taking)
     assert ENGINES_READ[read](lake) == TRUTH
     assert len(taken) == 1

@@ -51,12 +51,14 @@ def test_workers_run_no_module_of_the_current_folder(tmp_path, search_path):
     # worker.
     arguments = ["build", str(definition), "--lake", ".", "--workers", "2"]
     lines = [
-        "import sys",
-        "import eventlake.cli",
+        "import importlib, pkgutil, sys",
+        "import eventlake",
+        "for one in pkgutil.walk_packages(eventlake.__path__, 'eventlake.'):"
+        " one.name.endswith(('__main__', 'mlflow', 'contract')) or importlib.import_module(one.name)",
         f"sys.path[:0] = {search_path.split(':')!r}",
         f"eventlake.cli.main({arguments!r})",
     ]
-    command = "; ".join(lines)
+    command = "\n".join(lines)
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
     done = subprocess.run(
         [sys.executable, "-P", "-c", command],

@@ -1,7 +1,7 @@
 """Lakes that write and look up within limits of their own, so that a short history has what only a long one has."""
 
 from eventlake.columns.intake.batch_limits import BatchLimits
-from eventlake.datasets.building.build_once import LEASE_TIMING
+from eventlake.datasets.lease_timing import LEASE_TIMING
 from eventlake.lake import Lake
 from eventlake.log.chain.limits import LogLimits
 from eventlake.log.chain.open_or_create import open_chain

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 import eventlake as el
 from eventlake.errors import InvalidInputError, InvalidProjectionError, NotFoundError, StorageError
-from eventlake.history import pinned
 from eventlake.storage import LocalStorage, MemoryStorage
 from eventlake.tables import files as event_tables
 
@@ -193,7 +192,7 @@ def test_large_tables_are_stored_as_several_ranges_and_the_gap_between_two_files
     tmp_path, monkeypatch
 ):
     small = partial(event_tables.event_tables, merged_rows=20)
-    monkeypatch.setattr(pinned, "event_tables", small)
+    monkeypatch.setattr(event_tables, "event_tables", small)
     lake = made(tmp_path / "lake")
     for number in range(8):
         lake.append([event(f"{number} {n}", n) for n in range(6)])

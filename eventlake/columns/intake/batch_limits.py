@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from eventlake.columns.intake.few_rows import FEW_ROWS
+FEW_ROWS = 512
+"""Above this many rows, whole columns are faster than plain Python values."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ import polars as pl
 import pyarrow as pa
 
 from eventlake.columns.hashing import leaves
-from eventlake.columns.intake.few_rows import FEW_ROWS, FewRows
+from eventlake.columns.intake.batch_limits import FEW_ROWS
+from eventlake.columns.intake.few_rows import FewRows
 from eventlake.columns.parquet import segments
 from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.core.hashing.merkle import CompactRange

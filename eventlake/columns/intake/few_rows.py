@@ -27,7 +27,6 @@ from eventlake.core.attributes import (
 )
 from eventlake.core.hashing.merkle import HASH_BYTES
 
-FEW_ROWS = 512
 _UTF8_BYTES = 4
 """Maximum bytes of a character."""
 _PLAIN_CONTENT = frozenset({"application/json", None})

@@ -8,15 +8,16 @@ refused here: numbers beyond a double (1e999, 400 digits) and nesting beyond the
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jiter
 import numpy as np
-import polars as pl
 
-from eventlake.columns.intake.json_templates import proven
 from eventlake.columns.intake.problems import Problem
 from eventlake.core.attributes import MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH
+
+if TYPE_CHECKING:
+    import polars as pl
 
 NO_JSON = "expected JSON"
 _ALIKE = bytes.maketrans(b"123456789E", b"000000000e")
@@ -29,8 +30,12 @@ _QUOTE, _BACKSLASH = b'"\\'
 _BOM = b"\xef\xbb\xbf"
 
 
-def payload_problems(column: pl.Series, field: str = "data") -> Iterator[Problem]:
+def payload_problems(column: "pl.Series", field: str = "data") -> Iterator[Problem]:
     """Yield a problem for each row of a text column that is not a payload; nulls are allowed."""
+    import polars as pl
+
+    from eventlake.columns.intake.json_templates import proven
+
     # The regular expressions do not bound the length of a text.
     settled = (
         column.is_null().to_numpy()

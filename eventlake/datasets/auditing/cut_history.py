@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from eventlake.columns.hashing.content import normalise
-from eventlake.core.names import OURS
+from eventlake.core.names import AS_RECORDED, LATEST, OURS
 from eventlake.core.sql import identifier, integer
 from eventlake.database import check_select, open_database
 from eventlake.features.feature_set import FeatureSet
@@ -25,7 +25,6 @@ from eventlake.features.planned.sources import related
 from eventlake.history import polars_scan
 from eventlake.history.corrections import SPOKE, UNTIL
 from eventlake.history.pinned import PinnedHistory
-from eventlake.history.polars_scan import AS_RECORDED, LATEST
 from eventlake.history.sql.duckdb_views import create_events, create_table, files_of
 from eventlake.history.sql.tables_read import TableName, attributes_named, reads_table, tables_read
 from eventlake.projections.computation import Computation

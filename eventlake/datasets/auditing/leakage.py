@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 
 from eventlake.core import counts
-from eventlake.core.card import Card, counted
+from eventlake.core.card import Card, Shown, counted
 from eventlake.core.format_value import shown
 from eventlake.datasets.auditing.cut_history import rebuild_before
 from eventlake.datasets.auditing.spine_leaks import COLUMN, REBUILT, STORED, spine_leaks
@@ -40,7 +40,7 @@ that appears at another row's cutoff is not taken for it."""
 
 @helpful
 @dataclass(frozen=True, slots=True, repr=False)
-class LeakageReport:
+class LeakageReport(Shown):
     """The result of a search for leaks.
 
     Attributes:

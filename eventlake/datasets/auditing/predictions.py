@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from eventlake.columns.intake.given import INDEX_HINT, table_of
-from eventlake.core.card import Card
+from eventlake.core.card import Card, Shown
 from eventlake.core.documents.stored import SMALL, check_bounds
 from eventlake.core.format_value import shown
 from eventlake.core.hashing.canonical import canonical_json, sha256_hex
@@ -36,7 +36,7 @@ _MOST_CHARACTERS = 1_000
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class PredictionExplanation:
+class PredictionExplanation(Shown):
     """A recorded prediction, with its row and the events behind it.
 
     Attributes:

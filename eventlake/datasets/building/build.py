@@ -13,8 +13,6 @@ from eventlake.core.documents.dataset import ALLOW_LIST, FORMAT, DatasetManifest
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.datasets.building.buckets import Executor, InProcessExecutor, build_by_bucket
 from eventlake.datasets.building.build_once import (
-    LEASE_TIMING,
-    LeaseTiming,
     build_lease,
     dataset_statement,
     query_statement,
@@ -32,6 +30,7 @@ from eventlake.datasets.building.ready import (
     hashed,
     ready,
 )
+from eventlake.datasets.lease_timing import LEASE_TIMING, LeaseTiming
 from eventlake.datasets.store.archive import EVENT_SPINE, Archive
 from eventlake.datasets.store.publish import publish
 from eventlake.errors import EventlakeError, NotIdenticalError

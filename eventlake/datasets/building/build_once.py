@@ -18,9 +18,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
+from eventlake.cleanup import before_exit
 from eventlake.core import layout
 from eventlake.core.documents.dataset import Recipe
 from eventlake.core.instants import format_instant
+from eventlake.datasets.lease_timing import LEASE_TIMING, LeaseTiming
 from eventlake.datasets.store.archive import Archive
 from eventlake.errors import EventlakeError
 from eventlake.progress import task
@@ -35,23 +37,6 @@ _REPORT_AFTER_SECONDS = 1.0
 """Seconds of waiting after which a warning names the holder of the lease."""
 _MACHINE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MOST_PROCESSES = 1 << 31
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseTiming:
-    """The timing of leases.
-
-    Attributes:
-        beat_seconds: Seconds between two heartbeats of a lease.
-        patience_seconds: Seconds without a heartbeat before a lease is abandoned.
-    """
-
-    beat_seconds: float = 5.0
-    # Six heartbeats: one that is late must not make two builders compute the same.
-    patience_seconds: float = 30.0
-
-
-LEASE_TIMING = LeaseTiming()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +54,14 @@ class _Lease:
 _held_leases: set[_Lease] = set()
 # A forked child must not release its parent's leases.
 os.register_at_fork(after_in_child=_held_leases.clear)
+
+
+@before_exit
+def release_leases() -> None:
+    """Release this process's leases, before it exits without unwinding."""
+    for lease in list(_held_leases):
+        with suppress(Exception):
+            lease.storage.delete(lease.path)
 
 
 def dataset_statement(manifest_hash: str) -> bytes:
@@ -124,13 +117,6 @@ def build_lease(
         for path in [path for path, one in _leases(storage, recipe) if one <= lease.number]:
             with suppress(ObjectMissingError, EventlakeError):
                 storage.delete(path)
-
-
-def release_leases() -> None:
-    """Release this process's leases, before it exits without unwinding."""
-    for lease in list(_held_leases):
-        with suppress(Exception):
-            lease.storage.delete(lease.path)
 
 
 def _acquire(storage: Storage, recipe: Recipe, patience_seconds: float) -> _Lease:

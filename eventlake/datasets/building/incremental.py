@@ -17,6 +17,7 @@ import pyarrow as pa
 from eventlake.columns.hashing.content import normalise, schema_of
 from eventlake.core.card import counted
 from eventlake.core.hashing.checkpoint import Checkpoint
+from eventlake.core.names import LATEST
 from eventlake.core.sql import named
 from eventlake.datasets.building.earlier_builds import EarlierBuilds
 from eventlake.datasets.building.reuse_features import reuse_rows
@@ -25,7 +26,6 @@ from eventlake.errors import EventlakeError
 from eventlake.history import polars_scan
 from eventlake.history.corrections import FAMILY, symmetric_difference
 from eventlake.history.pinned import PinnedHistory
-from eventlake.history.polars_scan import LATEST
 from eventlake.history.sql.duckdb_views import ENTITY, EntityFilter
 from eventlake.history.sql.tables_read import tables_read
 from eventlake.projections.computation import Computation, EntityColumns, RunOptions

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from eventlake.core import layout
-from eventlake.core.card import Card, counted
+from eventlake.core.card import Card, Shown, counted
 from eventlake.core.format_value import shown_pair, shown_short
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.core.page import Section, as_html, as_text
@@ -73,7 +73,7 @@ class HistoryDiff:
 
 @helpful
 @dataclass(frozen=True, slots=True, repr=False)
-class DatasetDiff:
+class DatasetDiff(Shown):
     """The result of comparing two datasets.
 
     Attributes:

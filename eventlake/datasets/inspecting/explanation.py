@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from eventlake.core.card import Card, counted
+from eventlake.core.card import Card, Shown, counted
 from eventlake.core.format_value import shown
 from eventlake.core.instants import format_instant, micros
 from eventlake.public_calls import helpful
@@ -25,7 +25,7 @@ class About(NamedTuple):
 
 @helpful
 @dataclass(frozen=True, slots=True, repr=False)
-class Explanation:
+class Explanation(Shown):
     """The events behind a row, or behind one of its values.
 
     Attributes:

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from eventlake.columns.hashing.content import content_hash
-from eventlake.core.card import Card, counted
+from eventlake.core.card import Card, Shown, counted
 from eventlake.core.hashing.canonical import canonical_json, sha256_hex
 from eventlake.errors import InvalidInputError, MissingDependencyError
 from eventlake.features.aggregates.exact_columns import doubles
@@ -29,7 +29,7 @@ _PARTS = 10**6
 
 @helpful
 @dataclass(frozen=True, slots=True, repr=False)
-class Split:
+class Split(Shown):
     """Training and test rows of a dataset.
 
     Attributes:

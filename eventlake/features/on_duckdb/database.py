@@ -6,12 +6,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eventlake.core.names import AS_RECORDED, LATEST
 from eventlake.core.sql import identifier, integer
 from eventlake.database import Resources, open_database
 from eventlake.features.on_duckdb.events import BELONGS_TABLE, rows_of
 from eventlake.features.planned.plan import Plan
 from eventlake.features.planned.sources import Source
-from eventlake.history.polars_scan import AS_RECORDED, LATEST
 from eventlake.history.sql.duckdb_views import create_lifetimes, create_table, files_of
 from eventlake.history.sql.tables_read import TableName
 

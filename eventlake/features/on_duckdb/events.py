@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from eventlake.core.names import LIFETIMES
 from eventlake.core.sql import identifier, integer, quoted
 from eventlake.features.aggregates.part_kinds import EXTREMES, PLACES, Added
 from eventlake.features.declared.conditions import Condition
@@ -12,7 +13,6 @@ from eventlake.features.planned.nested_fields import unfolded_sql
 from eventlake.features.planned.plan import Part, Plan, Stream
 from eventlake.features.planned.relations import CHILD, PARENT, SINCE, TILL
 from eventlake.history.corrections import SPOKE, UNTIL
-from eventlake.history.polars_scan import LIFETIMES
 from eventlake.schemas.schema import FieldType
 
 BELONGS_TABLE = "eventlake belongs"

@@ -6,6 +6,7 @@ from functools import reduce
 import polars as pl
 import pyarrow as pa
 
+from eventlake.core.names import AS_RECORDED, LATEST
 from eventlake.features.declared.conditions import Condition
 from eventlake.features.declared.window import Window
 from eventlake.features.planned.edges import ENTER, NEVER, TIME, Edge
@@ -95,9 +96,7 @@ def events(
         are microseconds; ``u`` is null if there is no end.
     """
     known = plan.known_at_cutoff
-    whole = polars_scan.table(
-        source.table, polars_scan.AS_RECORDED if known else polars_scan.LATEST
-    )
+    whole = polars_scan.table(source.table, AS_RECORDED if known else LATEST)
     frame = unfolded(whole, plan.nested[stream.event_type])
     if source.until is not None and source.corrected:
         frame = frame.join(source.until.lazy(), on=["source", "id"], how="left").filter(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from eventlake.core.names import AS_RECORDED, LATEST
 from eventlake.features.planned.nested_fields import Paths, unfolded
 from eventlake.history import polars_scan
 from eventlake.history.corrections import SPOKE, UNTIL
@@ -64,7 +65,7 @@ def _level(
     names the parent.
     """
     frame = unfolded(
-        polars_scan.table(table, polars_scan.LATEST if until is None else polars_scan.AS_RECORDED),
+        polars_scan.table(table, LATEST if until is None else AS_RECORDED),
         nested,
     )
     known, ends = pl.col("time"), pl.lit(None, pl.Datetime("us", "UTC"))

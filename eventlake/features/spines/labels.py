@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from eventlake.core.instants import MAX_US, format_instant
+from eventlake.core.names import LATEST
 from eventlake.features.declared.conditions import Condition, field
 from eventlake.features.declared.declared_spine import CUTOFF, DeclaredSpine
 from eventlake.features.declared.feature import Aggregate
@@ -204,7 +205,7 @@ def _moved(
     members = families(corrections).lazy()
     first = frame.select("sequence", *FAMILY).join(members, on=FAMILY)
     latest = (
-        polars_scan.table(table, polars_scan.LATEST)
+        polars_scan.table(table, LATEST)
         .select(*FAMILY, "time", pl.col("sequence").alias(_OWN))
         .join(members, on=FAMILY)
     )

@@ -5,6 +5,7 @@ from dataclasses import replace
 import polars as pl
 
 from eventlake.core.instants import format_instant
+from eventlake.core.names import LATEST
 from eventlake.errors import InvalidInputError
 from eventlake.features.declared.declared_spine import CUTOFF, DeclaredSpine
 from eventlake.features.declared.feature import Aggregate
@@ -100,7 +101,7 @@ def _events(
     events = (
         polars_scan.first_known(table)
         if spine.known == "cutoff"
-        else polars_scan.table(table, polars_scan.LATEST)
+        else polars_scan.table(table, LATEST)
     )
     return _matching(spine, plan, unfolded(events, nested | dict(plan.nested[spine.event_type])))
 

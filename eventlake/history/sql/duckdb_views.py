@@ -12,12 +12,11 @@ import pyarrow as pa
 
 from eventlake.columns.schema import TYPES
 from eventlake.core.attributes import EVENT_COLUMNS
-from eventlake.core.names import OURS
+from eventlake.core.names import LATEST, LIFETIMES, OURS
 from eventlake.core.sql import identifier, integer, named
 from eventlake.database import DEFAULT, Resources, open_database, parquet
 from eventlake.history import polars_scan
 from eventlake.history.pinned import PinnedHistory
-from eventlake.history.polars_scan import LATEST, LIFETIMES
 from eventlake.history.sql.tables_read import TableName, attributes_named, reads_table, tables_read
 from eventlake.tables.columns import NAMED, shown_columns, stored_schema
 from eventlake.tables.event_table import EventTable, TableFile

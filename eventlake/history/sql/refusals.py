@@ -5,8 +5,8 @@ from collections.abc import Callable
 from difflib import get_close_matches
 
 from eventlake.core.attributes import EVENT_COLUMNS
+from eventlake.core.names import LATEST, LIFETIMES
 from eventlake.core.sql import identifier, quoted
-from eventlake.history.polars_scan import LATEST, LIFETIMES
 from eventlake.schemas.catalogue import Catalogue
 
 _INTERNAL = re.compile(r'\nDid you mean "(?:pg_|duckdb_|sqlite_|pragma_)[^\n]*')

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from eventlake.caches import CACHES
+from eventlake.core.names import AS_RECORDED, LATEST, LIFETIMES
 from eventlake.core.sql import identifier
 from eventlake.database import tree_of
 from eventlake.exactness.tree import nodes
-from eventlake.history.polars_scan import AS_RECORDED, LATEST, LIFETIMES
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.tables.columns import NAMED
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from eventlake.core.card import Card, counted
+from eventlake.core.card import Card, Shown, counted
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.errors import EventlakeError
 from eventlake.public_calls import helpful
@@ -48,7 +48,7 @@ class Tally:
 
 @helpful
 @dataclass(frozen=True, slots=True, repr=False)
-class Report:
+class Report(Shown):
     """The outcome of a verification.
 
     Attributes:

@@ -1,7 +1,5 @@
 """Refuse events whose ``(source, id)`` is taken, or skip those that are byte-identical."""
 
-from typing import Any
-
 import numpy as np
 
 from eventlake.columns.hashing import leaves
@@ -9,33 +7,12 @@ from eventlake.columns.intake.envelope import Batch
 from eventlake.columns.intake.problems import Problem
 from eventlake.columns.keys.key_runs import doubled, rows_of
 from eventlake.core.attributes import ATTRIBUTES
-from eventlake.errors import InvalidEventsError, InvalidInputError
+from eventlake.errors import InvalidEventsError
+from eventlake.log.appending.choices import whole_batch
 from eventlake.log.appending.known_ids import Incoming, Match, known_events
 from eventlake.log.chain.chain import Chain
 
-REFUSE = "refuse"
-SKIP = "skip_identical"
 IN_THE_LAKE = "leave out the rows that are in the lake; corrections are new events with new ids."
-
-
-def check_choice(duplicates: Any, *, positioned: bool) -> None:
-    """Check the argument ``duplicates``.
-
-    Raises:
-        InvalidInputError: It is unknown, or would skip events of a batch with a position.
-    """
-    if not isinstance(duplicates, str) or duplicates not in (REFUSE, SKIP):
-        message = f"expected duplicates={REFUSE!r} or {SKIP!r}, found {duplicates!r}"
-        raise InvalidInputError(message)
-    # A position stands for the whole batch: without some of its events it could not be compared
-    # again.
-    if duplicates == SKIP and positioned:
-        raise _whole("a producer's position")
-
-
-def _whole(what: str) -> InvalidInputError:
-    message = f"duplicates={SKIP!r} may leave rows out, but {what} is about the whole batch"
-    return InvalidInputError(message, "a batch with a position can be sent again as it is.")
 
 
 def known_problems(matches: list[Match], batch: Incoming) -> list[Problem]:
@@ -79,7 +56,7 @@ def drop_repeats(batch: Batch) -> Batch:
         InvalidInputError: The batch names its sequences.
     """
     if batch.sequence is not None:
-        raise _whole("the column 'sequence'")
+        raise whole_batch("the column 'sequence'")
     # Only rows whose keys repeat are hashed; usually there are none.
     rows = rows_of(batch.keys, doubled(batch.sorted_keys))
     if not len(rows):

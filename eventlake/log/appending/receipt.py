@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from eventlake.core.card import Card, counted
+from eventlake.core.card import Card, Shown, counted
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.core.instants import format_instant
 from eventlake.log.chain.entry import Entry
@@ -11,7 +11,7 @@ from eventlake.public_calls import helpful
 
 @helpful
 @dataclass(frozen=True, slots=True, repr=False)
-class Receipt:
+class Receipt(Shown):
     """Proof that a batch is durable, and where.
 
     Attributes:

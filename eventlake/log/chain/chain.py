@@ -5,6 +5,7 @@ It holds the head and the commits that no tier holds yet; older commits are read
 
 from collections.abc import Callable, Iterator, Sequence
 
+from eventlake.columns.keys.key_runs import KeyRun
 from eventlake.columns.parquet import manifest_rows
 from eventlake.core import layout
 from eventlake.core.documents.commit import Commit, commit_hash
@@ -18,7 +19,6 @@ from eventlake.log.chain.entry import Entry, check_follows
 from eventlake.log.chain.key_index import KeyIndex
 from eventlake.log.chain.limits import LOG_LIMITS, LogLimits
 from eventlake.log.chain.manifest import Manifest, SegmentInCommit
-from eventlake.log.chain.rebuild_keys import rebuild_keys
 from eventlake.log.chain.tier_rows import TierRows
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.storage import ObjectMissingError, Storage
@@ -69,7 +69,7 @@ class Chain:
         # Functions instead of this object, so that the index knows nothing of the chain.
         self.keys = KeyIndex(
             storage,
-            lambda start, stop: rebuild_keys(self, start, stop),
+            self._rebuild_keys,
             trust,
             lambda: check_keys(self),
             limits.lookup_bytes,
@@ -77,6 +77,11 @@ class Chain:
         self.rows = TierRows(storage, self._rebuild_rows)
         self._folded: tuple[tuple[Tier, ...], Manifest] = ((), Manifest([], []))
         self._catalogue: tuple[str | None, Catalogue] = (None, Catalogue())
+
+    def _rebuild_keys(self, start: int, stop: int) -> KeyRun:
+        from eventlake.log.chain.rebuild_keys import rebuild_keys
+
+        return rebuild_keys(self, start, stop)
 
     def extend(self, commit: Commit, data: bytes) -> Entry:
         """Add the commit that follows the head, which this process has published or read."""

@@ -20,7 +20,6 @@ from eventlake.log.chain.commit_reader import CommitReader
 from eventlake.log.chain.entry import Entry, check_follows
 from eventlake.log.chain.key_index import checked_keys, recent_run
 from eventlake.log.chain.manifest import Manifest
-from eventlake.log.chain.rebuild_keys import rebuild_keys
 from eventlake.progress import task
 from eventlake.storage import Storage, state_of
 from eventlake.trust import Trust, statement
@@ -166,7 +165,7 @@ def check_keys(chain: CommitReader) -> None:
                     path = layout.keys_path(tier.keys.sha256)
                     _compare(
                         checked_keys(chain.storage, tier.keys),
-                        rebuild_keys(chain, tier.start, tier.stop),
+                        _rebuilt(chain, tier.start, tier.stop),
                         tier.stop,
                         path,
                     )
@@ -185,7 +184,7 @@ def check_keys(chain: CommitReader) -> None:
     stored = [recent_run(recent), *(checked_keys(chain.storage, file) for file in recent.files)]
     _compare(
         merged(stored, stop),
-        rebuild_keys(chain, recent.start, stop),
+        _rebuilt(chain, recent.start, stop),
         stop,
         layout.commit_path(head.commit.version),
     )
@@ -275,3 +274,9 @@ def same_keys(one: KeyRun, other: KeyRun) -> bool:
     return (one.start, one.shift) == (other.start, other.shift) and all(
         np.array_equal(left, right) for left, right in pairs
     )
+
+
+def _rebuilt(chain: CommitReader, start: int, stop: int) -> KeyRun:
+    from eventlake.log.chain.rebuild_keys import rebuild_keys
+
+    return rebuild_keys(chain, start, stop)

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
-from eventlake.columns.hashing import leaves
 from eventlake.columns.parquet import segments
 from eventlake.core import layout
 from eventlake.core.documents.segment import Segment
@@ -243,4 +242,6 @@ def part_of(
     if (first, last) == (segment.start, segment.stop):
         return segment.range
     table = stored_events(storage, placed, trust).slice(first - segment.start, last - first)
-    return leaves.compact_range(leaves.leaf_hashes(table), first)
+    from eventlake.columns.hashing.leaves import compact_range, leaf_hashes
+
+    return compact_range(leaf_hashes(table), first)

@@ -1,17 +1,19 @@
 """Check the events of a segment against its commit: by row group, hashing every event again."""
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eventlake.columns.hashing import leaves
-from eventlake.columns.intake.rules import stored_problems
 from eventlake.columns.parquet import segments
 from eventlake.core.documents.manifest import CommitSummary
 from eventlake.core.documents.segment import Segment
 from eventlake.trust import statement
+
+if TYPE_CHECKING:
+    from eventlake.columns.hashing.leaves import Hashes
 
 _SHOWN = 3
 
@@ -53,7 +55,10 @@ def wrong_claims(
     Raises:
         CorruptionError: The bytes are not a Parquet file of events.
     """
-    hashes: list[leaves.Hashes] = []
+    from eventlake.columns.hashing.leaves import leaf_hashes
+    from eventlake.columns.intake.rules import stored_problems
+
+    hashes: list[Hashes] = []
     statistics: list[segments.Statistics] = []
     problems: list[str] = []
     rows, last, columns = 0, None, segment.columns
@@ -65,7 +70,7 @@ def wrong_claims(
             f"holds events that no append accepts: {problem}"
             for problem in stored_problems(table)[:_SHOWN]
         ]
-        hashes.append(leaves.leaf_hashes(table))
+        hashes.append(leaf_hashes(table))
         statistics.append(segments.statistics(table))
         if look is not None:
             look(table)
@@ -82,9 +87,11 @@ def wrong_claims(
 
 
 def _problems(
-    segment: Segment, hashes: leaves.Hashes, found: segments.Statistics, columns: tuple[str, ...]
+    segment: Segment, hashes: "Hashes", found: segments.Statistics, columns: tuple[str, ...]
 ) -> Iterator[str]:
-    if leaves.compact_range(hashes, segment.start) != segment.range:
+    from eventlake.columns.hashing.leaves import compact_range
+
+    if compact_range(hashes, segment.start) != segment.range:
         yield "its events do not hash to the leaves that its commit names"
     stated = segments.Statistics(segment.types, segment.time, segment.undated, segment.recorded)
     if found != stated or columns != segment.columns:

@@ -11,7 +11,6 @@ import numpy as np
 
 from eventlake.columns.keys import key_files
 from eventlake.columns.keys.key_runs import CELLS, KeyRun, Keys, found_ids
-from eventlake.columns.keys.keys import text_key
 from eventlake.core import layout
 from eventlake.core.documents.commit import Commit
 from eventlake.core.documents.manifest import KeyFile, Recent
@@ -264,6 +263,8 @@ class KeyIndex:
         if head is None:
             return None
         self._check()
+        from eventlake.columns.keys.keys import text_key
+
         key = text_key(kind, text)
         # Tiers are asked only if nothing newer matches, and the newest first: most answers are
         # recent.

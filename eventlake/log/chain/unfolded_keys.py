@@ -7,7 +7,6 @@ import numpy as np
 
 from eventlake.columns.keys import key_files
 from eventlake.columns.keys.key_runs import CELLS, KeyRun, Keys, distinct, in_cell, of_commit
-from eventlake.columns.keys.keys import few_text_keys
 from eventlake.core import layout
 from eventlake.core.documents.commit import Commit
 from eventlake.core.documents.delivery import Position
@@ -51,6 +50,8 @@ def own_keys(
         positions: The positions that it delivers.
         commit_id: Its id.
     """
+    from eventlake.columns.keys.keys import few_text_keys
+
     heads = few_text_keys([("commit", commit_id), *delivery_texts(positions)])
     return OwnKeys(ids, distinct(heads if subjects is None else np.concatenate([heads, subjects])))
 

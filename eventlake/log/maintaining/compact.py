@@ -17,7 +17,7 @@ from eventlake.columns.parquet import segments
 from eventlake.columns.schema import INSTANT, whole_columns
 from eventlake.core import counts, layout
 from eventlake.core.attributes import ATTRIBUTES
-from eventlake.core.card import Card, counted
+from eventlake.core.card import Card, Shown, counted
 from eventlake.core.documents.segment import Segment
 from eventlake.core.hashing.merkle import CompactRange
 from eventlake.errors import CorruptionError
@@ -38,7 +38,7 @@ _AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Compaction:
+class Compaction(Shown):
     """The result of a compaction.
 
     Attributes:

@@ -17,7 +17,7 @@ from datetime import timedelta
 
 from eventlake.columns.parquet.manifest_rows import Row
 from eventlake.core import layout
-from eventlake.core.card import Card, counted
+from eventlake.core.card import Card, Shown, counted
 from eventlake.core.documents.commit import Commit
 from eventlake.core.instants import MICROSECOND
 from eventlake.errors import InvalidInputError, StorageError
@@ -56,7 +56,7 @@ class Unneeded:
 
 @helpful
 @dataclass(frozen=True, slots=True, repr=False)
-class Garbage:
+class Garbage(Shown):
     """The result of a garbage collection.
 
     Attributes:

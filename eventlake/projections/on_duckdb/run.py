@@ -17,11 +17,10 @@ import pyarrow as pa
 from eventlake.caches import CACHES
 from eventlake.core.attributes import EVENT_COLUMNS
 from eventlake.core.documents import dataset
-from eventlake.core.names import OURS
+from eventlake.core.names import LATEST, OURS
 from eventlake.core.sql import identifier
 from eventlake.database import Resources, check_select, open_database
 from eventlake.errors import InvalidInputError, InvalidProjectionError
-from eventlake.history.polars_scan import LATEST
 from eventlake.history.sql.duckdb_views import connect, create_given
 from eventlake.history.sql.refusals import advice, reason, tables_hint
 from eventlake.history.sql.result import select
