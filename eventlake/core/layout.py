@@ -22,6 +22,7 @@ REMOVED = "removed.json"
 """The mark of an attempt whose dataset was removed, in its folder."""
 BUILDS = "builds"
 RECIPES = "recipes"
+INDEXED = "recipes/names"
 TAGS = "tags"
 TEMPORARY_PREFIX = ".tmp-"
 
@@ -43,7 +44,11 @@ _MADE = re.compile(r"recipes/([0-9a-f]{64})/([0-9a-f]{64})\.made")
 _BUCKET = re.compile(r"recipes/[0-9a-f]{64}/([0-9a-f]{16})-([0-9]{6})-([0-9a-f]{64})\.parquet")
 _SPINE = re.compile(r"recipes/[0-9a-f]{64}/[0-9a-f]{16}-spine\.parquet")
 _TAG = re.compile(r"tags/([A-Za-z0-9][A-Za-z0-9._-]{0,99})\.json")
+_INDEXED = re.compile(r"recipes/names/([a-z0-9_][a-z0-9_.-]*)\.indexed")
 _CLAIM = re.compile(r"recipes/([0-9a-f]{64})/([0-9]{6})\.claim")
+_BASE = re.compile(
+    r"recipes/[0-9a-f]{64}/([0-9]{20})\.([0-9a-f]{64})\.(?:none|(-?[0-9]{1,19})\.(-?[0-9]{1,19}))\.base"
+)
 
 # Far above what any version writes; a file in a stranger's lake may have any length.
 _SMALL_BYTES = 64 << 10
@@ -164,6 +169,34 @@ def claim_number(path: str) -> int | None:
     return int(match[2]) if match else None
 
 
+def base_path(
+    series_hash: str, watermark: int, manifest_hash: str, cutoffs: tuple[int, int] | None
+) -> str:
+    """The path of the entry for a dataset that incremental builds of a series may start from."""
+    spelled = "none" if cutoffs is None else f"{cutoffs[0]}.{cutoffs[1]}"
+    return f"{recipe_folder(series_hash)}/{watermark:020d}.{manifest_hash}.{spelled}.base"
+
+
+def base_of(path: str) -> tuple[int, str, tuple[int, int] | None] | None:
+    """``(watermark, manifest hash, cutoffs)`` in the path of such an entry; or None."""
+    match = _BASE.fullmatch(path)
+    if match is None:
+        return None
+    cutoffs = None if match[3] is None else (int(match[3]), int(match[4]))
+    return int(match[1]), match[2], cutoffs
+
+
+def indexed_path(name: str) -> str:
+    """The path of the mark that the datasets of a name are indexed."""
+    return f"{INDEXED}/{name}.indexed"
+
+
+def indexed_name(path: str) -> str | None:
+    """The dataset name in the path of such a mark; None for other paths."""
+    match = _INDEXED.fullmatch(path)
+    return match[1] if match else None
+
+
 def tag_path(name: str) -> str:
     """The path of a tag."""
     return f"{TAGS}/{name}.json"
@@ -204,7 +237,7 @@ def most_bytes(path: str) -> int | None:
     name = path.rsplit("/", 1)[-1]
     if (
         path in {LAKE, HINT}
-        or name.endswith((".made", ".claim"))
+        or name.endswith((".made", ".claim", ".base", ".indexed"))
         or name in {PRUNED, REMOVED}
         or tag_name(path) is not None
     ):

@@ -147,8 +147,8 @@ def check_recorded(path: str, size_bytes: int, recorded: int) -> None:
 class Storage(Protocol):
     """Reads, creates and lists immutable objects.
 
-    ``replace`` is for the hint alone, ``delete`` for garbage alone: what a commit names is never
-    touched.
+    ``replace`` is for hints, leases and entries of an index, ``delete`` for garbage and what is
+    derived: what a commit names is never touched.
     """
 
     @property

@@ -184,7 +184,7 @@ def test_garbage_of_every_kind_is_deleted_and_nothing_that_is_needed(storage):
     )
     assert all(litter[file.path] in file.reason for file in done.files)
     notes = {path for path in files(storage) if path.startswith("recipes/")}
-    assert {path.rpartition(".")[2] for path in notes} == {"made"}
+    assert {path.rpartition(".")[2] for path in notes} == {"made", "base", "indexed"}
     assert set(files(storage)) - notes == needed(storage) | MINE
     assert seen(el.open(storage)) == before
     for path in MINE:

@@ -192,6 +192,19 @@ class Recipe:
         """SHA-256 of the canonical recipe in hex."""
         return sha256_hex(canonical_json(self.document()))
 
+    @property
+    def series_hash(self) -> str:
+        """SHA-256 of what recipes share that differ in history and spine alone, in hex.
+
+        One that reads the clock, or has a spine, is of another series than one that does not.
+        """
+        same = {
+            "checkpoint": None,
+            "clock_hash": self.clock_hash is not None,
+            "spine": self.spine is not None,
+        }
+        return sha256_hex(canonical_json({"series": {**self.document(), **same}}))
+
     @classmethod
     def of(cls, document: RecipeDocument) -> Self:
         """The inverse of ``document``, from decoded members."""

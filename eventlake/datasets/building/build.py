@@ -16,7 +16,6 @@ from eventlake.datasets.building.build_once import (
     build_lease,
     dataset_statement,
     query_statement,
-    record_built,
 )
 from eventlake.datasets.building.earlier_builds import EarlierBuilds
 from eventlake.datasets.building.environment import environment
@@ -30,8 +29,10 @@ from eventlake.datasets.building.ready import (
     hashed,
     ready,
 )
+from eventlake.datasets.building.reuse_features import cutoffs_of
 from eventlake.datasets.lease_timing import LEASE_TIMING, LeaseTiming
 from eventlake.datasets.store.archive import EVENT_SPINE, Archive
+from eventlake.datasets.store.build_index import Cutoffs
 from eventlake.datasets.store.publish import publish
 from eventlake.errors import EventlakeError, NotIdenticalError
 from eventlake.features.spines.spine import EventSpine
@@ -252,10 +253,17 @@ def _compute_and_publish(
     OWN.ledger.note([query_statement(manifest.manifest_hash)])
     if projection.level != "unproven":
         # After publishing, because the note says that the dataset exists.
-        record_built(archive)
+        earlier.add(archive, _cutoffs(computation))
     if request.expected is not None:
         return Built(archive, built.rows, "what the lock pins")
     return Built(archive, built.rows, None if before is None else "what an earlier build stored")
+
+
+def _cutoffs(computation: Computation) -> Cutoffs | None:
+    """The first and the last cutoff of declared features, by which a later build finds them."""
+    if computation.spine is None or not kind_of(computation.projection).by_row:
+        return None
+    return cutoffs_of(computation.spine, computation)
 
 
 def _check_same(before: Archive, now: DatasetManifest) -> None:

@@ -1,9 +1,8 @@
 """Computes a recipe once: one of several builders works, and notes what the recipe made.
 
-``recipes/<recipe_hash>/`` holds a note of every dataset that the recipe made, and the lease of the
-builder at work (a ``.claim`` file). All of it is an optimization and may be lost: datasets without
-a note are searched for (see ``earlier_builds``), and without a lease two builders compute and
-publish the same.
+``recipes/<recipe_hash>/`` holds a note of every dataset that the recipe made (see ``build_index``),
+and the lease of the builder at work (a ``.claim`` file). Both are an optimization and may be lost:
+without a lease two builders compute and publish the same.
 """
 
 import json
@@ -23,7 +22,6 @@ from eventlake.core import layout
 from eventlake.core.documents.dataset import Recipe
 from eventlake.core.instants import format_instant
 from eventlake.datasets.lease_timing import LEASE_TIMING, LeaseTiming
-from eventlake.datasets.store.archive import Archive
 from eventlake.errors import EventlakeError
 from eventlake.progress import task
 from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage
@@ -72,13 +70,6 @@ def dataset_statement(manifest_hash: str) -> bytes:
 def query_statement(manifest_hash: str) -> bytes:
     """The ledger's statement that this user built a dataset, so its archived code is theirs."""
     return statement("query", manifest_hash)
-
-
-def record_built(archive: Archive) -> None:
-    """Note that a recipe made a dataset."""
-    recipe_hash = archive.manifest.recipe.recipe_hash
-    with suppress(ObjectExistsError):
-        archive.storage.create(layout.made_path(recipe_hash, archive.manifest.manifest_hash), b"{}")
 
 
 @contextmanager

@@ -20,8 +20,14 @@ from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.core.names import LATEST
 from eventlake.core.sql import named
 from eventlake.datasets.building.earlier_builds import EarlierBuilds
-from eventlake.datasets.building.reuse_features import reuse_rows
+from eventlake.datasets.building.reuse_features import (
+    cutoffs_of,
+    reuse_rows,
+    serves_cutoffs,
+    stale_rows,
+)
 from eventlake.datasets.store.archive import Archive
+from eventlake.datasets.store.build_index import Entry
 from eventlake.errors import EventlakeError
 from eventlake.history import polars_scan
 from eventlake.history.corrections import FAMILY, symmetric_difference
@@ -37,6 +43,8 @@ _MOST_BASES = 2
 """Earlier builds that are tried as a base."""
 _MOST_CHANGED = 0.5
 """The share of changed entities above which everything is recomputed."""
+_NO_BASE = "there is no earlier build to begin from"
+_TOO_MUCH = "too much has changed since the earlier builds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,37 +78,44 @@ def increment(
     """
     if not columns.holding and not columns.spine_rows:
         return f"its rows do not say their {computation.projection.by}"
+    by_row = kind_of(computation.projection).by_row
+    serves = serves_cutoffs(computation, _MOST_CHANGED) if by_row else (lambda _: True)
     # The longer a base's history, the fewer entities changed since: where the longest do not serve,
     # shorter ones hardly ever do, and each costs a search of the events since then.
-    for base in islice(earlier.bases(computation.history.watermark), _MOST_BASES):
+    for entry, base in islice(earlier.bases(computation.history.watermark, serves), _MOST_BASES):
         # A damaged base, or one of another history, is skipped.
         with suppress(EventlakeError, pl.exceptions.PolarsError):
             before = pinned(base.manifest.recipe.checkpoint)
             # Checkpoints do not cover ``recorded_at``, so the clocks are compared as well.
             if base.manifest.recipe.clock_hash in {None, before.clock_hash()}:
-                if kind_of(computation.projection).by_row:
-                    found = _by_row(base, before, computation)
+                if by_row:
+                    found = _by_row(entry, base, before, computation, earlier)
                 else:
                     found = _by_entity(base, before.watermark, computation, columns)
-                if found is not None:
+                if isinstance(found, Increment) or found == _TOO_MUCH:
                     return found
-    return "there is no earlier build to begin from, or too much has changed since"
+    return _NO_BASE
 
 
 def _by_entity(
     base: Archive, since: int, computation: Computation, columns: EntityColumns
-) -> Increment | None:
+) -> Increment | str:
     projection = computation.projection
     by = projection.by or ""
+    changed = _changed_by_events(computation, since)
+    # There are at most as many entities as rows. So most nights on which everything changed are
+    # recognised before the base is read.
+    if changed is None or changed.height > _MOST_CHANGED * base.manifest.rows:
+        return _TOO_MUCH
     rows, spine = pl.DataFrame(base.rows()), base.spine()
     entity = _entities_of(rows, spine, projection, columns)
-    changed = _changed(computation, since, spine)
+    changed = _with_spine(changed, computation, spine)
     if changed is None or entity is None or changed.height > _MOST_CHANGED * entity.n_unique():
-        return None
+        return _NO_BASE
     only = EntityFilter(by, projection.spine_entity, changed.to_arrow())
     new = finish(computation, prepare(computation, RunOptions(only=only)).rows())
     if tuple((name, kind) for name, kind in schema_of(new)) != base.manifest.schema:
-        return None
+        return _NO_BASE
     kept = rows[_unchanged_rows(entity, changed[ENTITY])]
     both = pa.concat_tables([normalise(kept.to_arrow()).cast(new.schema), new])
     return Increment(
@@ -108,12 +123,26 @@ def _by_entity(
     )
 
 
-def _by_row(base: Archive, before: PinnedHistory, computation: Computation) -> Increment | None:
+def _by_row(
+    entry: Entry,
+    base: Archive,
+    before: PinnedHistory,
+    computation: Computation,
+    earlier: EarlierBuilds,
+) -> Increment | str:
     if computation.spine is None:
-        return None
-    found = reuse_rows(base.rows(), before, computation, most=_MOST_CHANGED)
+        return _NO_BASE
+    stale = stale_rows(before, computation)
+    if int(stale.sum()) > _MOST_CHANGED * len(stale):
+        return _TOO_MUCH
+    rows = base.rows()
+    found = reuse_rows(rows, stale, computation, most=_MOST_CHANGED)
     if found is None:
-        return None
+        # The entry may have promised other cutoffs than there are, or none in particular.
+        cutoffs = cutoffs_of(rows, computation)
+        if cutoffs is not None:
+            earlier.correct(entry, base, cutoffs)
+        return _NO_BASE
     return Increment(found[0], base.manifest.manifest_hash, counted(found[1], "row"))
 
 
@@ -145,31 +174,39 @@ def _entities_of(
     return numbers.join(numbered, on="row", how="left", maintain_order="left")[ENTITY]
 
 
-def _changed(
-    computation: Computation, since: int, old_spine: pa.Table | None
-) -> pl.DataFrame | None:
-    """The entities that may have changed since a watermark, as ``ENTITY``; None if unknown."""
-    projection, history, spine = computation.projection, computation.history, computation.spine
+def _changed_by_events(computation: Computation, since: int) -> pl.DataFrame | None:
+    """The entities that events since a watermark may have changed, as ``ENTITY``; None if all."""
+    projection, history = computation.projection, computation.history
     # After an empty history everything is new.
     if not since:
         return None
-    found = []
-    if history.watermark > since:
-        found.append(pl.DataFrame(kind_of(projection).entities(computation, since)))
-        read = tables_read(computation.query.text, history.catalogue)
-        latest = [name for name in read if name.corrections == LATEST]
-        by = projection.by or ""
-        # A correction can restore or supersede events of an entity that has no new ones itself.
-        found.extend(_corrected(history, name.event_type, since, by) for name in latest)
-    if spine is not None and old_spine is not None:
-        spine_by = named(spine.column_names, projection.spine_entity)
-        if spine.schema != old_spine.schema or spine_by is None:
-            return None
-        found.append(_spine_changed(pl.DataFrame(old_spine), pl.DataFrame(spine), spine_by))
-    if not found:
+    if history.watermark == since:
         return pl.DataFrame(schema={ENTITY: pl.String})
-    filled = [frame for frame in found if frame.height]
-    return pl.concat(filled or found[:1], how="vertical_relaxed").unique()
+    read = tables_read(computation.query.text, history.catalogue)
+    latest = [name for name in read if name.corrections == LATEST]
+    by = projection.by or ""
+    # A correction can restore or supersede events of an entity that has no new ones itself.
+    corrected = [_corrected(history, name.event_type, since, by) for name in latest]
+    return _union([pl.DataFrame(kind_of(projection).entities(computation, since)), *corrected])
+
+
+def _with_spine(
+    changed: pl.DataFrame, computation: Computation, old: pa.Table | None
+) -> pl.DataFrame | None:
+    """Add the entities whose spine rows are other ones than in an old spine; None if unknown."""
+    spine = computation.spine
+    if spine is None or old is None:
+        return changed
+    by = named(spine.column_names, computation.projection.spine_entity)
+    if spine.schema != old.schema or by is None:
+        return None
+    return _union([changed, _spine_changed(pl.DataFrame(old), pl.DataFrame(spine), by)])
+
+
+def _union(frames: list[pl.DataFrame]) -> pl.DataFrame:
+    # An empty frame may have another type.
+    filled = [frame for frame in frames if frame.height]
+    return pl.concat(filled or frames[:1], how="vertical_relaxed").unique()
 
 
 def _corrected(history: PinnedHistory, event_type: str, since: int, by: str) -> pl.DataFrame:

@@ -1,8 +1,11 @@
 """Reuses features of an earlier build: same entity, same cutoff, and nothing changed since."""
 
+from collections.abc import Callable
+
 import polars as pl
 import pyarrow as pa
 
+from eventlake.datasets.store.build_index import Cutoffs, Entry
 from eventlake.features.look_up import rows
 from eventlake.features.planned.plan import Plan
 from eventlake.features.planned.sources import doubtful
@@ -15,14 +18,58 @@ _PLACE, _STALE = "eventlake place", "eventlake stale"
 """Temporary columns; the spaces keep them from clashing with a spine's."""
 
 
+def cutoffs_of(rows: pa.Table, computation: Computation) -> Cutoffs | None:
+    """The first and the last cutoff of rows, in microseconds; None without one."""
+    name = computation.feature_plan.features.cutoff
+    if name not in rows.column_names:
+        return None
+    cutoffs = _microseconds(rows, name)
+    first, last = cutoffs.min(), cutoffs.max()
+    return (first, last) if isinstance(first, int) and isinstance(last, int) else None
+
+
+def serves_cutoffs(computation: Computation, most: float) -> Callable[[Entry], bool]:
+    """Whether a dataset's cutoffs are those of enough rows of a spine; it is not opened.
+
+    Args:
+        computation: Declared features over a spine.
+        most: The share of rows that may be recomputed.
+    """
+    spine, name = computation.spine, computation.feature_plan.features.cutoff
+    assert spine is not None  # noqa: S101 - declared features have one
+    cutoffs = _microseconds(spine, name)
+
+    def serves(entry: Entry) -> bool:
+        if entry.cutoffs is None:
+            return True
+        outside = int((~cutoffs.is_between(*entry.cutoffs)).sum())
+        return outside <= most * len(cutoffs)
+
+    return serves
+
+
+def _microseconds(rows: pa.Table, name: str) -> pl.Series:
+    return pl.Series(rows.column(name)).cast(pl.Int64)
+
+
+def stale_rows(before: PinnedHistory, computation: Computation) -> pl.Series:
+    """Whether the features of each row of the spine may have changed since an earlier history."""
+    spine, plan = computation.spine, computation.feature_plan
+    assert spine is not None  # noqa: S101 - declared features have one
+    ends = [plan.features.spine_entity, plan.features.cutoff]
+    given = pl.DataFrame(spine.select(ends))
+    # Not ``select``: a literal alone would be one row.
+    return given.with_columns(_stale(plan, before, computation.history).alias(_STALE))[_STALE]
+
+
 def reuse_rows(
-    old: pa.Table, before: PinnedHistory, computation: Computation, *, most: float
+    old: pa.Table, stale: pl.Series, computation: Computation, *, most: float
 ) -> tuple[pa.Table, int] | None:
     """The rows of a build, mostly from an earlier one, and how many of them were recomputed.
 
     Args:
         old: The rows of an earlier build of the same features, over any spine.
-        before: The history of the earlier build.
+        stale: Whether each row of the spine may have changed since then.
         computation: Declared features over a spine.
         most: The share of rows that may be recomputed.
 
@@ -40,9 +87,7 @@ def reuse_rows(
         return None
     # An entity and a cutoff decide the features, whatever the row number.
     known = pl.DataFrame(old.select(ends)).with_row_index(_PLACE).unique(ends, keep="first")
-    given = pl.DataFrame(spine.select(ends)).with_columns(
-        _stale(plan, before, history).alias(_STALE)
-    )
+    given = pl.DataFrame(spine.select(ends)).with_columns(stale.alias(_STALE))
     found = given.join(known, on=ends, how="left", nulls_equal=True, maintain_order="left")
     place = found.select(pl.when(~pl.col(_STALE)).then(pl.col(_PLACE).cast(pl.Int64)))[_PLACE]
     missing = place.is_null()

@@ -15,6 +15,7 @@ from eventlake.core import layout
 from eventlake.core.documents.lake import read_removed
 from eventlake.core.hashing.canonical import seal
 from eventlake.core.instants import format_instant
+from eventlake.datasets.store import build_index
 from eventlake.datasets.store.archive import Archive
 from eventlake.errors import InvalidInputError, NotFoundError
 from eventlake.log.maintaining.garbage import Unneeded
@@ -73,6 +74,7 @@ def remove(archive: Archive, holders: Holders, reason: str) -> Iterator[Unneeded
             storage.delete(file.path)
             advance(1)
             yield file
+    build_index.drop(storage, archive.manifest)
     storage.delete(layout.made_path(archive.manifest.recipe.recipe_hash, manifest_hash))
     keep_reserve(storage)
 

@@ -14,6 +14,7 @@ from eventlake.core import counts, layout
 from eventlake.core.documents.provenance import PART
 from eventlake.core.hashing.canonical import seal
 from eventlake.core.instants import MICROSECOND
+from eventlake.datasets.store import build_index
 from eventlake.datasets.store.archive import Archive
 from eventlake.datasets.store.find import folders, opened
 from eventlake.datasets.store.removal import Holders, files_of, remove
@@ -120,6 +121,8 @@ def _rows(archive: Archive) -> list[Unneeded]:
 
 def _deleted(archive: Archive, files: list[Unneeded]) -> Iterator[Unneeded]:
     storage = archive.storage
+    # Nothing can be built from it any more, so no build opens it in vain.
+    build_index.drop(storage, archive.manifest)
     with task(f"deleting rows of {archive.manifest.recipe.name}", len(files)) as advance:
         for file in files:
             # The note comes before the deletion: a reader who misses rows must be able to say why.

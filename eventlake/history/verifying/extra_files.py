@@ -27,6 +27,8 @@ def verify_extra_files(
             layout.made_hash(path)
             or layout.claim_number(path) is not None
             or layout.is_work(path)
+            or layout.base_of(path) is not None
+            or layout.indexed_name(path) is not None
             or layout.tag_name(path)
         )
         # Commits are verified with the chain, so an unreadable one is not an extra file.
