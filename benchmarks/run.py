@@ -29,6 +29,7 @@ ROWS = (
     "scan",
     "verify",
     "bulk",
+    "memory",
     "typed",
     "builds",
     "features",

@@ -19,6 +19,10 @@ MORE = (
 """The hint of every out-of-memory error."""
 _MIN_BYTES = 4 << 30
 """The libraries reserve about two gigabytes of address space that the kernel counts."""
+_BATCH_BYTES, _BATCHES = 64 << 20, 64
+"""Larger batches are no faster; a process may hold some twenty of them."""
+_PART = 4
+"""Batches in a part."""
 _UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
@@ -47,6 +51,26 @@ def limit_bytes() -> int:
         InvalidInputError: The variable is not a number of MB, GB or TB.
     """
     return bytes_named(VARIABLE) or max(machine_bytes(), _MIN_BYTES)
+
+
+def batch_bytes() -> int:
+    """Size in bytes of the rows that a step decodes, converts or writes at once.
+
+    Several steps hold a batch or more each, and engines beside them have limits of their own.
+
+    Raises:
+        InvalidInputError: See ``limit_bytes``.
+    """
+    return min(_BATCH_BYTES, max(limit_bytes() // _BATCHES, 1))
+
+
+def part_bytes() -> int:
+    """Size in bytes of the rows that become one segment or one file of an event table.
+
+    Raises:
+        InvalidInputError: See ``limit_bytes``.
+    """
+    return _PART * batch_bytes()
 
 
 def bytes_named(variable: str, least: int = 1) -> int | None:

@@ -1,6 +1,6 @@
-"""Derive the rows of an event table from segments, sorted by (subject, sequence)."""
+"""Derive the rows of event tables from segments, sorted by (subject, sequence)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import polars as pl
@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eventlake.columns.intake.problems import Problem
-from eventlake.columns.rows import chosen, gathered
+from eventlake.columns.rows import gathered
 from eventlake.columns.schema import INSTANT, TYPES
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError
-from eventlake.log.chain.checked_read import stored_events
+from eventlake.log.chain.checked_read import stored_batches
 from eventlake.log.chain.manifest import SegmentInCommit
 from eventlake.schemas.retractions import empty_retractions
 from eventlake.schemas.version import Version
@@ -24,62 +24,83 @@ from eventlake.trust import Trust
 _READ = ["id", "source", "type", "subject", "time", "recorded_at", *CORRECTION, *ATTRIBUTES, "data"]
 
 
-def read_events(storage: Storage, placed: SegmentInCommit, trust: Trust) -> pa.Table:
-    """The columns of a segment's events that event tables need.
+def read_events(storage: Storage, placed: SegmentInCommit, trust: Trust) -> Iterator[pa.Table]:
+    """The columns of a segment's events that event tables need, in batches of bounded bytes.
+
+    ``sequence`` and ``recorded_at`` are columns of each.
 
     Raises:
         CorruptionError: The segment is damaged, or differs from what its commit says.
     """
-    return stored_events(storage, placed, trust, _READ)
+    for start, stored in stored_batches(storage, placed, trust, _READ):
+        rows = stored.num_rows
+        events = stored.append_column("sequence", pa.array(np.arange(start, start + rows)))
+        if not placed[1].recorded:
+            instant = pa.array(np.full(rows, placed[0].recorded_at)).cast(INSTANT)
+            if "recorded_at" in stored.column_names:
+                events = events.drop_columns(["recorded_at"])
+            events = events.append_column("recorded_at", instant)
+        yield events
+        del stored, events  # makes room for the next batch
 
 
-def derive(
-    stored: pa.Table, placed: SegmentInCommit, version: Version, start: int, stop: int
-) -> pa.Table:
-    """The events of one type in ``[start, stop)`` of a segment, as stored columns by sequence.
+def by_type(events: pa.Table, types: Collection[str]) -> Iterator[tuple[str, pa.Table]]:
+    """Yield the rows of each type that there are, in their order, as tables of their own.
+
+    One pass over the types, and one gathering of rows, however many types there are.
+    """
+    found = pc.dictionary_encode(events.column("type")).combine_chunks()
+    names, codes = found.dictionary.to_pylist(), found.indices.to_numpy()
+    if len(names) == 1:
+        if names[0] in types:
+            yield names[0], events
+        return
+    # The smallest integers: they are sorted by counting.
+    small = codes.astype(np.min_scalar_type(len(names)))
+    order = np.argsort(small, kind="stable")
+    stops = np.cumsum(np.bincount(small, minlength=len(names)))
+    whole = events.drop_columns(["type"])
+    for name, start, stop in zip(names, [0, *stops[:-1]], stops, strict=True):
+        if name in types:
+            # Copies: a type with few rows must not keep all others in memory.
+            yield name, gathered(whole, pa.array(order[start:stop]))
+
+
+def between(events: pa.Table, start: int, stop: int) -> pa.Table:
+    """The events of the sequences ``[start, stop)``."""
+    first, last = events.column("sequence").to_numpy().searchsorted([start, stop])
+    return events.slice(int(first), int(last - first))
+
+
+def derive(events: pa.Table, version: Version) -> pa.Table:
+    """The events of one type as stored columns, by sequence.
 
     Args:
-        stored: The output of ``read_events``, which serves all types.
-        placed: The segment.
+        events: Events of the version's type, from ``by_type``.
         version: The schema to read with.
-        start: The first sequence, inclusive.
-        stop: The last sequence, exclusive.
 
     Raises:
         CorruptionError: A payload was never accepted under this schema.
         InvalidInputError: A payload was accepted by a later version only.
     """
-    summary, segment = placed
-    events = stored.slice(start - segment.start, stop - start)
-    rows = np.flatnonzero(pc.equal(events.column("type"), version.schema.event_type).to_numpy())
+    sequences = events.column("sequence").to_numpy()
     # The first event that a later version's upcast no longer reaches.
-    if version.ends is not None and len(rows) and start + int(rows[-1]) >= version.ends:
-        raise later_payload(version, start + int(rows[np.searchsorted(rows + start, version.ends)]))
-    # All other columns are selected too, so a segment of one type is not copied.
-    mine = chosen(events, rows) if len(rows) < events.num_rows else events
-    data = _column(mine, "data")
+    if version.ends is not None and len(sequences) and sequences[-1] >= version.ends:
+        raise later_payload(version, int(sequences[np.searchsorted(sequences, version.ends)]))
+    data = _column(events, "data")
     parsed = payloads.read(
-        data, rows + start, version, empty_retractions(_column(mine, "correction"), data)
+        data, sequences, version, empty_retractions(_column(events, "correction"), data)
     )
     if parsed.problems:
-        raise _unreadable(
-            parsed.problems[0], start + int(rows[parsed.problems[0].row or 0]), version
-        )
-    recorded_at = (
-        _column(mine, "recorded_at")
-        if segment.recorded
-        else pa.chunked_array([_repeated(summary.recorded_at, len(rows))])
-    )
-    # An event without a time happened, as far as anybody knows, when it was recorded.
-    time = pc.coalesce(_column(mine, "time"), recorded_at)
-    texts = {
-        name: _column(mine, name)
-        for name in ("id", "source", "subject", *CORRECTION, *free_attributes(version.schema))
-    }
+        problem = parsed.problems[0]
+        raise _unreadable(problem, int(sequences[problem.row or 0]), version)
+    recorded_at = events.column("recorded_at")
+    texts = ("id", "source", "subject", *CORRECTION, *free_attributes(version.schema))
     columns = {
-        "sequence": pa.array(rows + start),
-        **texts,
-        "time": time,
+        "sequence": events.column("sequence"),
+        **{name: _column(events, name) for name in texts},
+        # An event without a time happened, as far as anybody knows, when it was recorded.
+        "time": pc.coalesce(_column(events, "time"), recorded_at),
         "recorded_at": recorded_at,
     }
     schema = stored_schema(version.schema)
@@ -116,13 +137,7 @@ def later_payload(version: Version, sequence: int) -> InvalidInputError:
 def _column(events: pa.Table, name: str) -> pa.ChunkedArray:
     if name in events.column_names:
         return events.column(name)
-    return pa.chunked_array(
-        [pa.nulls(events.num_rows, INSTANT if name == "recorded_at" else TYPES[name])]
-    )
-
-
-def _repeated(recorded_at: int, rows: int) -> pa.Array:
-    return pa.array(np.full(rows, recorded_at), pa.int64()).cast(INSTANT)
+    return pa.chunked_array([pa.nulls(events.num_rows, TYPES[name])])
 
 
 def joined(tables: Sequence[pa.Table]) -> pa.Table:

@@ -4,16 +4,19 @@ from collections.abc import Sequence
 from contextlib import suppress
 from itertools import groupby
 
+import pyarrow as pa
+
 from eventlake.errors import CorruptionError
 from eventlake.log.chain.manifest import Manifest
+from eventlake.memory import part_bytes
 from eventlake.progress import task
 from eventlake.schemas.version import Version
 from eventlake.storage import ObjectMissingError, Storage
 from eventlake.tables.columns import stored_schema
-from eventlake.tables.derive import derive, joined, read_events
+from eventlake.tables.derive import between, by_type, derive, joined, read_events
 from eventlake.tables.event_table import EventTable, TableFile
 from eventlake.tables.ranges import MERGED_ROWS
-from eventlake.tables.stored_table import StoredTable, stretches
+from eventlake.tables.stored_table import StoredTable, Stretch, stretches
 from eventlake.trust import Trust
 
 _TRIES = 5
@@ -28,6 +31,7 @@ def event_tables(
     *,
     ignore_stored: bool = False,
     merged_rows: int = MERGED_ROWS,
+    most_bytes: int | None = None,
 ) -> list[EventTable]:
     """The tables of event types, in the order of ``versions``.
 
@@ -42,6 +46,8 @@ def event_tables(
         ignore_stored: Whether to ignore stored tables and to store none.
         merged_rows: Small files are merged up to about this many rows, and at most as many are held
             in memory.
+        most_bytes: Maximum bytes of rows in memory, and of a file's; by default half of
+            ``memory.part_bytes()``.
 
     Raises:
         CorruptionError: A segment is damaged.
@@ -50,14 +56,23 @@ def event_tables(
         return [
             _derived_table(storage, manifest, version, watermark, trust) for version in versions
         ]
+    most_bytes = most_bytes or part_bytes() // 2
     tables = [
-        StoredTable(storage, manifest, version, watermark, trust, merged_rows=merged_rows)
+        StoredTable(
+            storage,
+            manifest,
+            version,
+            watermark,
+            trust,
+            merged_rows=merged_rows,
+            most_bytes=most_bytes,
+        )
         for version in versions
     ]
     # Another process may delete a file between its choice and its use; after a few attempts the
     # tables are derived in memory instead.
     for _ in range(_TRIES):
-        if not _complete(storage, tables, trust, merged_rows):
+        if not _complete(storage, tables, trust, merged_rows, most_bytes):
             continue
         with suppress(CorruptionError, ObjectMissingError):
             return [EventTable(table.version, tuple(table.parts())) for table in tables]
@@ -65,7 +80,11 @@ def event_tables(
 
 
 def _complete(
-    storage: Storage, tables: Sequence[StoredTable], trust: Trust, merged_rows: int
+    storage: Storage,
+    tables: Sequence[StoredTable],
+    trust: Trust,
+    merged_rows: int,
+    most_bytes: int,
 ) -> bool:
     """Derive and store what is missing of some tables.
 
@@ -81,29 +100,46 @@ def _complete(
         ) as advance:
             for _, alike in groupby(missing, key=lambda pair: pair[0].placed[1].start):
                 pairs = list(alike)
-                events = read_events(storage, pairs[0][0].placed, trust)
-                for one, table in pairs:
-                    table.add(one, derive(events, one.placed, table.version, one.start, one.stop))
-                    advance(one.stop - one.start)
-                _limit_memory(tables, merged_rows)
+                for events in read_events(storage, pairs[0][0].placed, trust):
+                    _add(events, pairs)
+                    _limit_memory(tables, merged_rows, most_bytes)
+                advance(sum(one.stop - one.start for one, _ in pairs))
         for table in tables:
             table.store()
     return not any(table.missing() for table in tables)
 
 
-def _limit_memory(tables: Sequence[StoredTable], most_rows: int) -> None:
-    """Store the largest tables until fewer than ``most_rows`` rows are in memory."""
-    while sum(table.rows for table in tables) >= most_rows:
-        max(tables, key=lambda table: table.rows).store()
+def _add(events: pa.Table, pairs: Sequence[tuple[Stretch, StoredTable]]) -> None:
+    """Add a batch of events to the tables, each with the stretch that is missing of it."""
+    first = events.column("sequence")[0].as_py()
+    last = first + events.num_rows
+    found = dict(by_type(events, {table.event_type for _, table in pairs}))
+    for one, table in pairs:
+        start, stop = max(one.start, first), min(one.stop, last)
+        if start < stop:
+            # Without rows too: the table's range reaches to the end of the batch.
+            mine = found.get(table.event_type, events.slice(0, 0))
+            table.add(Stretch(one.placed, start, stop), between(mine, start, stop))
+
+
+def _limit_memory(tables: Sequence[StoredTable], most_rows: int, most_bytes: int) -> None:
+    """Store the largest tables until what is in memory keeps within both limits."""
+    while (
+        sum(table.rows for table in tables) >= most_rows
+        or sum(table.size_bytes for table in tables) >= most_bytes
+    ):
+        max(tables, key=lambda table: (table.size_bytes, table.rows)).store()
 
 
 def _derived_table(
     storage: Storage, manifest: Manifest, version: Version, watermark: int, trust: Trust
 ) -> EventTable:
-    wanted = stretches(manifest, version.schema.event_type, watermark)
+    event_type = version.schema.event_type
     tables = [
-        derive(read_events(storage, one.placed, trust), one.placed, version, one.start, one.stop)
-        for one in wanted
+        derive(between(mine, one.start, one.stop), version)
+        for one in stretches(manifest, event_type, watermark)
+        for events in read_events(storage, one.placed, trust)
+        for _, mine in by_type(events, {event_type})
     ]
     return EventTable(
         version,

@@ -23,7 +23,7 @@ from eventlake.storage import (
     state_of,
 )
 from eventlake.tables.columns import stored_schema
-from eventlake.tables.derive import joined
+from eventlake.tables.derive import derive, joined
 from eventlake.tables.derived import places, put
 from eventlake.tables.event_table import TableFile
 from eventlake.tables.ranges import (
@@ -65,6 +65,7 @@ class StoredTable:
     Attributes:
         version: The schema to read with.
         rows: The number of rows that are in memory and not stored yet.
+        size_bytes: Their size, before their payloads are read.
     """
 
     def __init__(
@@ -76,10 +77,12 @@ class StoredTable:
         trust: Trust,
         *,
         merged_rows: int,
+        most_bytes: int,
     ) -> None:
         self.version = version
-        self.rows = 0
+        self.rows = self.size_bytes = 0
         self._merged_rows = merged_rows
+        self._most_bytes = most_bytes
         self._storage = storage
         self._manifest = manifest
         self._watermark = watermark
@@ -118,30 +121,49 @@ class StoredTable:
             for holder, (start, stop) in zip(holders, missing, strict=True)
         ]
 
-    def add(self, stretch: Stretch, table: pa.Table) -> None:
-        """Add derived rows; pending rows are stored once they are many.
+    @property
+    def event_type(self) -> str:
+        """The type of its events."""
+        return self.version.schema.event_type
 
-        They are also stored if an existing file lies between them and the new rows, since a range
-        must not overlap another one.
+    def add(self, stretch: Stretch, events: pa.Table) -> None:
+        """Add a stretch with the table's events in it; what is pending is stored once it is much.
+
+        It is also stored if an existing file lies between it and the new events, since a range must
+        not overlap another one.
         """
         if self._pending and any(
             self._pending[-1][0].stop <= one.start < stretch.start for one in self._chosen
         ):
             self.store()
-        self._pending.append((stretch, table))
-        self.rows += table.num_rows
+        self._pending.append((stretch, events))
+        self.rows += events.num_rows
+        self.size_bytes += events.nbytes
         # Half of the limit, so that the small ranges before fit into the same file.
-        if self.rows >= self._merged_rows // 2:
+        if self.rows >= self._merged_rows // 2 or self.size_bytes >= self._most_bytes:
             self.store()
 
     def store(self) -> None:
-        """Store pending rows as one range, merged with the small ranges just before it."""
+        """Derive pending rows and store them as one range, merged with small ranges before it.
+
+        Raises:
+            CorruptionError: A payload was never accepted under the schema.
+            InvalidInputError: A payload was accepted by a later version only.
+        """
         if not self._pending:
             return
         start, stop = self._pending[0][0].start, self._pending[-1][0].stop
-        small = to_merge(self._chosen, start, self.rows, self._merged_rows)
+        # All at once: every call of Arrow's reader costs as much as some hundred payloads.
+        events = pa.concat_tables(
+            [events for _, events in self._pending], promote_options="default"
+        )
+        self._pending, self.rows, self.size_bytes = [], 0, 0
+        new = derive(events, self.version)
+        del events  # makes room for the sorted rows
+        small = to_merge(self._chosen, start, new.num_rows, self._most_rows(new))
         merged = self._neighbours([one for one in small if one not in self._in_memory])
-        rows = joined([*merged.values(), *(table for _, table in self._pending)])
+        rows = joined([*merged.values(), new])
+        del new
         data = segments.encode_sorted(rows)
         first = min((one.start for one in merged), default=start)
         stored = TableRange(
@@ -158,7 +180,11 @@ class StoredTable:
                 self._trust.ledger.note([self._statement(stored)])
             self._note_bytes(stored, state_of(place, self._path(stored)))
         self._chosen = sorted([*(one for one in self._chosen if one not in merged), stored])
-        self._pending, self.rows = [], 0
+
+    def _most_rows(self, rows: pa.Table) -> int:
+        """Maximum number of rows of a file, if all are as large as these."""
+        row_bytes: int = rows.nbytes // max(rows.num_rows, 1)
+        return min(self._merged_rows, self._most_bytes // max(row_bytes, 1))
 
     def _neighbours(self, small: Sequence[TableRange]) -> dict[TableRange, pa.Table]:
         """The rows of adjacent ranges, back to the first one that can no longer be read."""

@@ -260,7 +260,7 @@ def test_a_file_that_decodes_to_more_than_the_bound_is_refused_before_it_is_deco
     with pytest.raises(CorruptionError, match=f"^x: expected .*{TOO_MUCH[made]}"):
         segments.read_bytes(data, "x")
     with pytest.raises(CorruptionError, match=TOO_MUCH[made]):
-        list(segments.plain_row_groups(data, "x"))
+        list(segments.plain_batches(data, "x"))
     (tmp_path / "x.parquet").write_bytes(data)
     lake = el.create("memory://", "o")
     mapping = {

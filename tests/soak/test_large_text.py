@@ -1,7 +1,6 @@
 """More than 2 GiB of text in one column, of chunks that share their memory."""
 
 import os
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -9,8 +8,9 @@ import pytest
 
 import eventlake as el
 from eventlake.columns.intake.envelope import to_batch
+from eventlake.columns.schema import INSTANT
 from eventlake.schemas.validate import schema_problems
-from eventlake.tables.derive import derive
+from eventlake.tables.derive import by_type, derive
 
 pytestmark = [
     pytest.mark.timeout(600),
@@ -37,8 +37,16 @@ def test_payloads_beyond_two_gib_are_checked_left_out_and_derived(table):
     assert not problems
     assert schema_problems(batch, lake._chain.catalogue(), strict=False) == []
     assert batch.without(np.array([0])).rows == ROWS - 1
-    placed = (SimpleNamespace(recorded_at=0), SimpleNamespace(start=0, recorded=None))
-    made = derive(table, placed, version, 0, ROWS)
+    assigned = {
+        "sequence": pa.array(np.arange(ROWS)),
+        "recorded_at": pa.array([0] * ROWS).cast(INSTANT),
+    }
+    events = table
+    for name, column in assigned.items():
+        events = events.append_column(name, column)
+    ((event_type, mine),) = by_type(events, {"b"})
+    assert event_type == "b"
+    made = derive(mine, version)
     assert made.column("sequence").to_pylist() == list(range(0, ROWS, 100))
     assert {len(text) for text in made.column("s").to_pylist()} == {1_000_000}
 

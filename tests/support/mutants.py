@@ -527,7 +527,7 @@ def _install_segment(storage, data):
 
 def _decode_segment(data):
     segments.decode(data, "segments/x")
-    list(segments.row_groups(data, "segments/x"))
+    list(segments.strict_batches(data, "segments/x"))
 
 
 def _ending(storage, folder, ending):

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eventlake.columns.parquet import footers
+from eventlake.columns.parquet.batches import joined, opened, pieces
 from eventlake.columns.parquet.text_size import text_bytes_in
-
-_BATCH_ROWS = 1_000_000
+from eventlake.memory import batch_bytes, part_bytes
 
 
 def read_parquet(path: str) -> pa.Table:
@@ -66,7 +66,7 @@ def check_int96(path: str) -> None:
         pa.ArrowException: There is one, which the message names; or not a Parquet file.
     """
     if legacy := int96_columns(path):
-        for _ in _batches(path, legacy):
+        for _ in _pieces(path, batch_bytes(), legacy):
             pass
 
 
@@ -92,36 +92,28 @@ def _in_microseconds(fine: pa.Table, coarse: pa.Table, start: int = 0) -> pa.Tab
     return fine
 
 
-def parquet_parts(path: str, rows: int) -> Iterator[pa.Table]:
-    """Read a Parquet file of events in tables of ``rows`` rows.
+def parquet_parts(path: str, rows: int, most_bytes: int | None = None) -> Iterator[pa.Table]:
+    """Read a Parquet file of events in tables of at most ``rows`` rows.
+
+    A table has about ``most_bytes`` at most, by default ``memory.part_bytes()``.
 
     Raises:
         pa.ArrowException: Not a Parquet file.
     """
-    waiting: list[pa.RecordBatch] = []
-    for batch in _batches(path, rows=rows):
-        waiting.append(batch)
-        while sum(one.num_rows for one in waiting) >= rows:
-            table = pa.Table.from_batches(waiting)
-            waiting = table.slice(rows).to_batches()
-            yield table.slice(0, rows)
-    if waiting:
-        yield pa.Table.from_batches(waiting)
+    most_bytes = most_bytes or part_bytes()
+    yield from joined(_pieces(path, most_bytes), most_bytes, rows)
 
 
-def _batches(
-    path: str, columns: list[str] | None = None, rows: int = _BATCH_ROWS
+def _pieces(
+    path: str, most_bytes: int, columns: list[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
     """The record batches of a file with INT96 instants in microseconds."""
-    # With ``pre_buffer`` Arrow keeps every row group that it has read, so memory would grow to the
-    # size of the file.
-    fine = pq.ParquetFile(path, pre_buffer=False).iter_batches(batch_size=rows, columns=columns)
+    fine = pieces(opened(path), most_bytes, columns)
     legacy = int96_columns(path)
     if not legacy:
         yield from fine
         return
-    file = pq.ParquetFile(path, pre_buffer=False, coerce_int96_timestamp_unit="us")
-    coarse = file.iter_batches(batch_size=rows, columns=legacy)
+    coarse = pieces(opened(path, coerce_int96_timestamp_unit="us"), most_bytes, legacy)
     start = 0
     for whole, cut in zip(fine, coarse, strict=True):
         yield from _in_microseconds(

@@ -10,7 +10,7 @@ import pyarrow as pa
 from eventlake.columns.hashing.content import normalise
 from eventlake.columns.parquet.segments import (
     ROW_GROUP_ROWS,
-    plain_row_groups,
+    plain_batches,
     read_bytes,
     write_bytes,
 )
@@ -41,10 +41,10 @@ def decode(data: bytes, where: str, *, rows: int | None = None) -> pa.Table:
 
 
 def batches(data: bytes, where: str) -> Iterator[pa.Table]:
-    """Decode one row group at a time, in normal types; an empty table has none.
+    """Decode in batches of bounded bytes, in normal types; an empty table has none.
 
     Raises:
         CorruptionError: Not a Parquet file.
     """
-    for table in plain_row_groups(data, where):
+    for table in plain_batches(data, where):
         yield normalise(table)

@@ -12,12 +12,15 @@ import pyarrow.parquet as pq
 
 from eventlake.caches import CACHES
 from eventlake.columns.parquet import footers
+from eventlake.columns.parquet.batches import joined as joined_pieces
+from eventlake.columns.parquet.batches import pieces
 from eventlake.columns.parquet.footers import FOOTER_LIMITS, FooterLimits
 from eventlake.columns.parquet.text_size import text_bytes_in
 from eventlake.columns.schema import INSTANT, TYPES
 from eventlake.core.attributes import REQUIRED
 from eventlake.core.names import repeated
 from eventlake.errors import CorruptionError
+from eventlake.memory import batch_bytes
 
 # The size of DuckDB's own row groups, which its threads read in parallel.
 ROW_GROUP_ROWS = 122_880
@@ -106,8 +109,27 @@ def decode(
     return _as_stored(read_bytes(data, where, columns, rows=rows), where)
 
 
-def row_groups(data: bytes, where: str, *, rows: int | None = None) -> Iterator[pa.Table]:
-    """Decode a segment one row group at a time, requiring exactly the stored types.
+def batches(
+    data: bytes,
+    where: str,
+    columns: list[str] | None = None,
+    *,
+    rows: int | None = None,
+    most_bytes: int | None = None,
+) -> Iterator[pa.Table]:
+    """Like ``decode``, in batches of about ``most_bytes``, by default ``memory.batch_bytes()``.
+
+    Raises:
+        CorruptionError: Not a Parquet file of event columns.
+    """
+    for table in plain_batches(data, where, columns, rows=rows, most_bytes=most_bytes):
+        yield _as_stored(table, where)
+
+
+def strict_batches(
+    data: bytes, where: str, *, rows: int | None = None, most_bytes: int | None = None
+) -> Iterator[pa.Table]:
+    """Like ``batches``, requiring exactly the stored types.
 
     ``decode`` casts columns of other types. Engines open the file themselves and would read them
     differently.
@@ -115,7 +137,7 @@ def row_groups(data: bytes, where: str, *, rows: int | None = None) -> Iterator[
     Raises:
         CorruptionError: Not a Parquet file of event columns.
     """
-    for table in plain_row_groups(data, where, rows=rows):
+    for table in plain_batches(data, where, rows=rows, most_bytes=most_bytes):
         names = table.column_names
         if missing := [name for name in REQUIRED if name not in names]:
             raise _unreadable(
@@ -141,17 +163,26 @@ def row_groups(data: bytes, where: str, *, rows: int | None = None) -> Iterator[
         yield table
 
 
-def plain_row_groups(data: bytes, where: str, *, rows: int | None = None) -> Iterator[pa.Table]:
-    """Like ``read_bytes``, one row group at a time.
+def plain_batches(
+    data: bytes,
+    where: str,
+    columns: list[str] | None = None,
+    *,
+    rows: int | None = None,
+    most_bytes: int | None = None,
+) -> Iterator[pa.Table]:
+    """Like ``read_bytes``, in batches of about ``most_bytes``.
 
     Raises:
         CorruptionError: Not a Parquet file.
     """
+    most_bytes = most_bytes or batch_bytes()
     try:
-        file = _opened(data, where, rows)
-        for number in range(file.num_row_groups):
-            # The caller reads several segments at once, one thread each.
-            yield _valid(file.read_row_group(number, use_threads=False))
+        file = _opened(data, where, rows, pre_buffer=False)
+        names = None if columns is None else _among(file, columns)
+        # The caller reads several segments at once, one thread each.
+        for table in joined_pieces(pieces(file, most_bytes, names), most_bytes):
+            yield _valid(table)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _unreadable(where, error) from error
 
@@ -242,14 +273,14 @@ def read_bytes(
         # Files without page checksums, such as segments, are read too; their hash was checked.
         file = _opened(data, where, rows, limits, page_checksum_verification=True)
         return _valid(
-            file.read(
-                columns=[
-                    name for name in file.schema_arrow.names if columns is None or name in columns
-                ]
-            )
+            file.read(columns=file.schema_arrow.names if columns is None else _among(file, columns))
         )
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _unreadable(where, error) from error
+
+
+def _among(file: pq.ParquetFile, columns: Sequence[str]) -> list[str]:
+    return [name for name in file.schema_arrow.names if name in columns]
 
 
 def _opened(

@@ -13,13 +13,13 @@ from eventlake.errors import EventlakeError
 from eventlake.history.verifying.report import Finding, Tally
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.checked_read import read_catalogue
-from eventlake.log.chain.manifest import Manifest, SegmentInCommit
+from eventlake.log.chain.manifest import Manifest
 from eventlake.progress import task
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.schemas.version import Version
 from eventlake.storage import Storage, sha256_of
 from eventlake.tables.check_upcast import check_stored
-from eventlake.tables.derive import derive, joined, read_events
+from eventlake.tables.derive import between, by_type, derive, joined, read_events
 from eventlake.tables.ranges import TableRange, folder, true_ranges
 from eventlake.tables.stored_table import stored_rows
 
@@ -153,16 +153,19 @@ def verify_typed(chain: Chain, files: Mapping[str, int], tally: Tally) -> None:
     with task("reading payloads", sum(segment.rows for _, segment in placed)) as advance:
         for one in placed:
             segment = one[1]
+            underivable: dict[tuple[str, int], EventlakeError] = {}
             try:
-                events = read_events(chain.storage, one, chain.trust)
+                for events in read_events(chain.storage, one, chain.trust):
+                    for event_type, mine in by_type(events, types):
+                        _derive(mine, types[event_type], stored, underivable)
             except EventlakeError as error:
                 # The segment is reported already; the content of its tables is unknown.
                 for table in stored:
                     if table.overlaps(segment):
                         table.underivable = error.message
-                continue
-            for event_type in types.keys() & dict(segment.types).keys():
-                _derive(events, one, types[event_type], stored, tally)
+            for (event_type, number), reason in underivable.items():
+                if number == types[event_type][-1].number:
+                    tally.blame(layout.segment_path(segment.sha256), reason)
             advance(segment.rows)
             # A range that ends here is complete, and its rows need not stay in memory.
             _compare(
@@ -176,40 +179,49 @@ def verify_typed(chain: Chain, files: Mapping[str, int], tally: Tally) -> None:
 
 def _derive(
     events: pa.Table,
-    placed: SegmentInCommit,
     versions: Sequence[Version],
     stored: Iterable[_StoredTable],
-    tally: Tally,
+    underivable: dict[tuple[str, int], EventlakeError],
 ) -> None:
-    """Derive the rows of a segment for the tables of one event type, and check its payloads."""
-    segment = placed[1]
+    """Derive a batch of events of one type for its tables, and check the payloads.
+
+    Args:
+        events: The events.
+        versions: The versions of the type's schema.
+        stored: The stored tables, of all types.
+        underivable: The first error of each type and version that cannot read the segment's events;
+            the version reads no more of them.
+    """
+    first, last = events.column("sequence")[0].as_py(), events.column("sequence")[-1].as_py()
     for version in versions:
-        mine = [table for table in stored if table.version is version and table.overlaps(segment)]
-        newest = version is versions[-1]
+        mine = [
+            table
+            for table in stored
+            if table.version is version and table.range.start <= last and first < table.range.stop
+        ]
+        newest, key = version is versions[-1], (version.schema.event_type, version.number)
         if not mine and not newest:
             continue
         # A range of an older version ends where that version does.
-        start = (
-            segment.start
+        part = (
+            events
             if newest
-            else max(segment.start, min(table.range.start for table in mine))
+            else between(
+                events,
+                min(table.range.start for table in mine),
+                max(table.range.stop for table in mine),
+            )
         )
-        stop = (
-            segment.stop if newest else min(segment.stop, max(table.range.stop for table in mine))
-        )
-        try:
-            rows = derive(events, placed, version, start, stop)
-        except EventlakeError as error:
-            if newest:
-                tally.blame(layout.segment_path(segment.sha256), error)
-            for table in mine:
-                table.underivable = error.message
-            continue
-        # Rows are in sequence order, so each table's part is a slice.
-        sequences = rows.column("sequence").to_numpy()
+        if key not in underivable:
+            try:
+                rows = derive(part, version)
+            except EventlakeError as error:
+                underivable[key] = error
         for table in mine:
-            first, last = sequences.searchsorted([table.range.start, table.range.stop])
-            table.derived.append(rows.slice(int(first), int(last - first)))
+            if key in underivable:
+                table.underivable = underivable[key].message
+            else:
+                table.derived.append(between(rows, table.range.start, table.range.stop))
 
 
 def _stored_tables(

@@ -195,6 +195,32 @@ def stored_events(
     )
 
 
+def stored_batches(
+    storage: Storage,
+    placed: SegmentInCommit,
+    trust: Trust,
+    columns: list[str] | None = None,
+    *,
+    most_bytes: int | None = None,
+) -> Iterator[tuple[int, pa.Table]]:
+    """Read a segment's events in batches of about ``most_bytes``; see ``memory.batch_bytes``.
+
+    Yields:
+        The sequence of the first event, and the events.
+
+    Raises:
+        CorruptionError: As for ``stored_events``.
+    """
+    data = checked_bytes(storage, placed[1])
+    _check_claims(placed, data, trust)
+    start = placed[1].start
+    path = layout.segment_path(placed[1].sha256)
+    for table in segments.batches(data, path, columns, rows=placed[1].rows, most_bytes=most_bytes):
+        yield start, table
+        start += table.num_rows
+        del table  # makes room for the next batch
+
+
 def read_catalogue(storage: Storage, sha256: str | None, watermark: int) -> Catalogue:
     """Read the catalogue of schemas with this hash.
 

@@ -1,4 +1,4 @@
-"""Check the events of a segment against its commit: by row group, hashing every event again."""
+"""Check the events of a segment against its commit: batch by batch, hashing every event again."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -50,7 +50,7 @@ def wrong_claims(
         segment: The claims.
         data: The segment's bytes, already checked against its hash.
         path: The segment's path.
-        look: Called with every row group.
+        look: Called with every batch of events.
 
     Raises:
         CorruptionError: The bytes are not a Parquet file of events.
@@ -62,10 +62,7 @@ def wrong_claims(
     statistics: list[segments.Statistics] = []
     problems: list[str] = []
     rows, last, columns = 0, None, segment.columns
-    for table in segments.row_groups(data, path, rows=segment.rows):
-        # Row groups may be empty in files that another program wrote.
-        if not table.num_rows:
-            continue
+    for table in segments.strict_batches(data, path, rows=segment.rows):
         problems += [
             f"holds events that no append accepts: {problem}"
             for problem in stored_problems(table)[:_SHOWN]
