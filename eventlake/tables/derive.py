@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eventlake.columns.intake.problems import Problem
-from eventlake.columns.rows import gathered
+from eventlake.columns.rows import gathered, numbered
 from eventlake.columns.schema import INSTANT, TYPES
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError
 from eventlake.log.chain.checked_read import stored_batches
@@ -49,13 +49,12 @@ def by_type(events: pa.Table, types: Collection[str]) -> Iterator[tuple[str, pa.
 
     One pass over the types, and one gathering of rows, however many types there are.
     """
-    found = pc.dictionary_encode(events.column("type")).combine_chunks()
-    names, codes = found.dictionary.to_pylist(), found.indices.to_numpy()
+    codes, names = numbered(events.column("type"))
     if len(names) == 1:
         if names[0] in types:
             yield names[0], events
         return
-    # The smallest integers: they are sorted by counting.
+    # NumPy sorts small numbers in linear time.
     small = codes.astype(np.min_scalar_type(len(names)))
     order = np.argsort(small, kind="stable")
     stops = np.cumsum(np.bincount(small, minlength=len(names)))

@@ -512,3 +512,35 @@ def test_a_damaged_table_that_cannot_be_taken_away_is_not_read(tmp_path, where, 
             Decimal(number) for number in range(5)
         ]
         assert lake.snapshot().sql('SELECT sum(amount) AS s FROM "pay"').polars()["s"].item() == 10
+
+
+@settings(max_examples=8)
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=60), st.integers(40, 2_000))
+def test_tables_of_any_types_are_the_same_whatever_fits_into_memory(types, most_bytes):
+    lake = el.create("memory://", "o")
+    names = [f"type-{number}" for number in range(5)]
+    for name in names:
+        lake.register(name, SCHEMA)
+    batch = [event(n, n, type=f"type-{number}") for n, number in enumerate(types)]
+    # The last type has no schema.
+    lake.append(batch[: len(batch) // 2])
+    lake.append(batch[len(batch) // 2 :])
+    history = lake.snapshot().history
+    versions = [history.catalogue.version(name) for name in names]
+    arguments = (history.storage, history.manifest, versions, history.watermark, history.trust)
+    with pytest.MonkeyPatch.context() as patch:
+        # Batches of a few rows.
+        patch.setattr("eventlake.columns.parquet.segments.batch_bytes", lambda: most_bytes)
+        tables = event_tables.event_tables(*arguments, most_bytes=most_bytes)
+        again = event_tables.event_tables(*arguments, most_bytes=most_bytes)
+        derived = event_tables.event_tables(*arguments, ignore_stored=True)
+        assert lake.verify(deep=True).ok
+    assert again == tables
+    for number, (table, alone) in enumerate(zip(tables, derived, strict=True)):
+        parts = [pl.DataFrame(part.rows) for part in table.parts]
+        found = pl.concat(parts).sort("sequence") if parts else pl.DataFrame({"sequence": []})
+        expected = [n for n, one in enumerate(types) if one == number]
+        assert found["sequence"].to_list() == expected
+        if expected:
+            assert found["amount"].to_list() == expected
+            assert found.equals(pl.DataFrame(alone.parts[0].rows).sort("sequence"))
