@@ -1,5 +1,7 @@
 """Runs of keys and files of them against plain dicts: nothing that was put in is ever missed, and what is told of it is right."""
 
+import io
+import tracemalloc
 import zlib
 from collections import defaultdict
 
@@ -10,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventlake.columns.keys import key_files, key_runs, keys
-from eventlake.columns.keys.key_runs import CELLS, KeyRun, found_ids, merged, of_commit
+from eventlake.columns.keys.key_merge import Merged, RunSource, merge_into
+from eventlake.columns.keys.key_runs import CELLS, KeyRun, distinct, found_ids, merged, of_commit
 from eventlake.columns.keys.keys import event_keys, text_key
 from eventlake.core import layout
 from eventlake.core.documents.delivery import Position
@@ -18,8 +21,11 @@ from eventlake.core.documents.manifest import NOTHING_RECENT, KeyFile
 from eventlake.core.expectation import is_about
 from eventlake.errors import CorruptionError, StorageError
 from eventlake.log.chain import unfolded_keys
-from eventlake.log.chain.key_index import KeyIndex, StoredKeys, newest_in, recent_run
-from eventlake.storage import MemoryStorage
+from eventlake.log.chain.key_blocks import BLOCK_BYTES, KeyBlocks
+from eventlake.log.chain.key_index import KeyIndex, recent_run
+from eventlake.log.chain.stored_keys import StoredKeys, newest_in
+from eventlake.storage import LocalStorage, MemoryStorage
+from eventlake.trust import OWN
 from tests.scope import examples, some
 
 LETTERS = st.text(st.sampled_from("ab/é🦆\u2028 ,"), max_size=5)
@@ -367,6 +373,89 @@ def test_a_file_of_another_length_than_its_keys_need_is_refused(step):
         key_files.decode(data[:step] if step < 0 else data + bytes(step), file, "here")
 
 
+class InBlocks(RunSource):
+    """A run that is read a few keys at a time."""
+
+    def __init__(self, run, size):
+        super().__init__(run)
+        self.run, self.size = run, size
+
+    def parts(self, values):
+        return (values[first : first + self.size] for first in range(0, len(values), self.size))
+
+    def ids(self):
+        """As a run."""
+        return self.parts(self.run.ids)
+
+    def heads(self):
+        """As a run."""
+        return zip(self.parts(self.run.heads), self.parts(self.run.versions), strict=True)
+
+
+def drawn_run(dice, start, commits, bits):
+    """Keys of which many, with few ``bits``, are the same."""
+    fingerprints, heads = (
+        dice.integers(0, 1 << bits, dice.integers(0, 400), dtype=np.uint64) << np.uint64(64 - bits)
+        for _ in range(2)
+    )
+    cells = dice.integers(0, commits, len(fingerprints), dtype=np.uint64)
+    heads = distinct(heads)
+    versions = dice.integers(start, start + commits, len(heads)).astype(np.uint32)
+    return KeyRun(start, 0, np.sort(fingerprints | cells), heads, versions)
+
+
+@pytest.mark.parametrize("seed", range(examples(200)))
+def test_runs_that_are_merged_block_by_block_make_the_file_of_the_merged_run(seed):
+    dice = np.random.default_rng(seed)
+    runs, stop = [], int(dice.integers(0, 9))
+    for _ in range(dice.integers(1, 5)):
+        commits = int(dice.choice([1, 60, 40_000]))
+        runs.append(drawn_run(dice, stop, commits, int(dice.choice([3, 9, 40]))))
+        stop += commits
+    expected = merged(runs, stop)
+    out = io.BytesIO()
+    found = merge_into(out, [InBlocks(run, int(dice.integers(1, 90))) for run in runs], stop)
+    assert out.getvalue() == key_files.encode(expected)
+    assert found == (len(expected.ids), len(expected.heads), expected.start, expected.shift)
+
+
+class Nowhere(io.RawIOBase):
+    """A file that keeps nothing."""
+
+    def seek(self, offset, whence=0):
+        """As a file."""
+        return offset
+
+    def write(self, data):
+        """As a file."""
+        return len(data)
+
+
+class Endless(RunSource):
+    """Many blocks of keys, of which one is in memory at a time."""
+
+    def __init__(self, start, blocks):
+        super().__init__(of_commit(start, np.empty(0, np.uint64), np.empty(0, np.uint64)))
+        self.blocks = blocks
+        self.count = blocks << 16
+
+    def ids(self):
+        """As a run."""
+        step = np.uint64((1 << 64) // self.count)
+        for block in range(self.blocks):
+            yield np.arange(block << 16, (block + 1) << 16, dtype=np.uint64) * step
+
+
+def test_the_memory_of_a_merge_does_not_grow_with_the_number_of_keys():
+    peaks = []
+    for blocks in (4, 32):
+        tracemalloc.start()
+        merge_into(Nowhere(), [Endless(0, blocks), Endless(1, blocks)], 2)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0] < 64 << 16 << 3
+
+
 class Again:
     """Gives the keys again, and remembers that it was asked."""
 
@@ -505,6 +594,65 @@ def test_a_key_file_that_is_lost_or_cut_is_made_again(change, part_bytes):
         == expected[:2]
     )
     assert again.asked == 1
+
+
+@pytest.fixture
+def on_disk(tmp_path):
+    """``(storage, file, run)`` of a key file on a local disk."""
+    run = sorted_run(2 * BLOCK_BYTES // 8 + 99, 4_000)
+    storage = LocalStorage(tmp_path)
+    return storage, unfolded_keys.store(storage, run), run
+
+
+@pytest.mark.parametrize("part_bytes", [0, 250, 10**9], ids=["in parts", "as it is", "in blocks"])
+def test_a_file_that_is_too_large_to_keep_tells_the_same(on_disk, part_bytes):
+    storage, file, run = on_disk
+    wanted, heads = lookups(run, parts=100)
+    large = StoredKeys(storage, file, 8_000, _no_need, lookup_bytes=part_bytes, kept_bytes=0)
+    for some_wanted in (wanted, wanted[:3], wanted[-2:], wanted[:0], wanted):
+        found, _, newest = told(large, some_wanted, heads)
+        assert found == found_ids(run.ids, some_wanted).tolist()
+        assert newest == [newest_in(run, key) for key in heads]
+    assert large._run is None
+
+
+@pytest.mark.parametrize("part_bytes", [0, 10**9], ids=["in parts", "in blocks"])
+def test_one_flipped_bit_in_a_file_that_is_too_large_to_keep_never_changes_what_is_told(
+    on_disk, part_bytes
+):
+    storage, file, run = on_disk
+    path = layout.keys_path(file.sha256)
+    whole = storage.read(path)
+    wanted, heads = lookups(run, parts=50)
+    expected = (found_ids(run.ids, wanted).tolist(), [newest_in(run, key) for key in heads])
+    for place in [0, 9, *range(5_000, len(whole), len(whole) // 7), len(whole) - 1]:
+        changed = whole[:place] + bytes([whole[place] ^ (1 << place % 8)]) + whole[place + 1 :]
+        storage.delete(path)
+        storage.create(path, changed)
+        again = Again(run)
+        large = StoredKeys(storage, file, 8_000, again, OWN, lookup_bytes=part_bytes, kept_bytes=0)
+        found, _, newest = told(large, wanted, heads)
+        assert ((found, newest), again.asked) == (expected, 1), place
+
+
+def changed_order(data, section):
+    """The file with two of its ids exchanged."""
+    first, second = (slice(section.data + at, section.data + at + 8) for at in (0, 8 * 3_000))
+    changed = bytearray(data)
+    changed[first], changed[second] = data[second], data[first]
+    return bytes(changed)
+
+
+def test_keys_that_are_not_sorted_are_not_merged(on_disk):
+    storage, file, _ = on_disk
+    data = changed_order(
+        storage.read(layout.keys_path(file.sha256)), key_files.sections(file.ids, file.heads)[0]
+    )
+    forged = unfolded_keys.store_encoded(
+        storage, data, Merged(file.ids, file.heads, file.start, file.shift)
+    )
+    with pytest.raises(CorruptionError, match="not sorted"):
+        merge_into(io.BytesIO(), [KeyBlocks(storage, forged)], 8_000)
 
 
 def test_a_small_number_of_lookups_reads_parts_and_many_read_the_file_once():

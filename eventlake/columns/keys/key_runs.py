@@ -79,7 +79,10 @@ def merged(runs: Sequence[KeyRun], stop: int) -> KeyRun:
     shift = shift_of(start, stop, max(run.shift for run in runs))
     # Each run is nearly sorted, even if its cells became coarser. A stable sort merges such runs in
     # a quarter of the time.
-    ids = np.sort(np.concatenate([_moved(run, start, shift) for run in runs]), kind="stable")
+    ids = np.sort(
+        np.concatenate([moved(run.ids, run.start, run.shift, start, shift) for run in runs]),
+        kind="stable",
+    )
     keys = np.concatenate([run.heads for run in runs])
     versions = np.concatenate([run.versions for run in runs])
     return KeyRun(start, shift, ids, *newest_of(keys, versions))
@@ -95,22 +98,24 @@ def shift_of(start: int, stop: int, least: int = 0) -> int:
 
 def newest_of(keys: Keys, versions: Versions) -> tuple[Keys, Versions]:
     """Sort the keys and keep each once, with its newest version."""
-    # Within a key by version, so that the last one is the newest.
-    order = np.lexsort((versions, keys))
-    keys, versions = keys[order], versions[order]
-    newest = np.append(keys[1:] != keys[:-1], True)[: len(keys)]
-    return keys[newest], versions[newest]
+    if not len(keys):
+        return keys, versions
+    # Stable, because that merges runs, which the keys nearly always are, in a quarter of the time.
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    firsts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
+    return keys[firsts], np.maximum.reduceat(versions[order], firsts)
 
 
-def _moved(run: KeyRun, start: int, shift: int) -> Keys:
-    """A run's event keys with cells relative to another start and a coarser shift."""
-    if run.shift == shift:
+def moved(ids: Keys, start: int, shift: int, new_start: int, new_shift: int) -> Keys:
+    """Event keys of a run with cells relative to another start and a coarser shift."""
+    if shift == new_shift:
         # Every cell moves by the same number of places, so the keys stay sorted.
-        return run.ids + np.uint64((run.start >> shift) - (start >> shift))
+        return ids + np.uint64((start >> shift) - (new_start >> shift))
     cells = (
-        ((run.ids & _CELL) + np.uint64(run.start >> run.shift)) >> np.uint64(shift - run.shift)
-    ) - np.uint64(start >> shift)
-    return (run.ids & FINGERPRINT) | cells
+        ((ids & _CELL) + np.uint64(start >> shift)) >> np.uint64(new_shift - shift)
+    ) - np.uint64(new_start >> new_shift)
+    return (ids & FINGERPRINT) | cells
 
 
 def distinct(keys: Keys) -> Keys:

@@ -20,7 +20,7 @@ from eventlake.history.verifying.seen_events import SeenEvents
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.check_derived import same_keys
 from eventlake.log.chain.entry import Entry
-from eventlake.log.chain.key_index import checked_keys
+from eventlake.log.chain.stored_keys import checked_keys
 from eventlake.log.chain.unfolded_keys import OwnKeys, own_keys, recent_after, recent_since
 from eventlake.progress import task
 from eventlake.storage import Storage, read_sized

@@ -11,8 +11,8 @@ from eventlake.errors import EventlakeError
 from eventlake.history.verifying.report import Tally
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.entry import Entry
-from eventlake.log.chain.key_index import checked_keys
 from eventlake.log.chain.manifest import Manifest
+from eventlake.log.chain.stored_keys import checked_keys
 from eventlake.storage import ObjectMissingError, Storage, check_hash, read_sized
 
 

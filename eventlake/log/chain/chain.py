@@ -9,7 +9,7 @@ from eventlake.columns.keys.key_runs import KeyRun
 from eventlake.columns.parquet import manifest_rows
 from eventlake.core import layout
 from eventlake.core.documents.commit import Commit, commit_hash
-from eventlake.core.documents.manifest import Tier
+from eventlake.core.documents.manifest import KeyFile, Tier
 from eventlake.core.hashing.merkle import EMPTY_ROOT, CompactRange
 from eventlake.errors import CorruptionError
 from eventlake.log.chain import hint
@@ -19,6 +19,7 @@ from eventlake.log.chain.entry import Entry, check_follows
 from eventlake.log.chain.key_index import KeyIndex
 from eventlake.log.chain.limits import LOG_LIMITS, LogLimits
 from eventlake.log.chain.manifest import Manifest, SegmentInCommit
+from eventlake.log.chain.stored_keys import StoredKeys
 from eventlake.log.chain.tier_rows import TierRows
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.storage import ObjectMissingError, Storage
@@ -72,7 +73,8 @@ class Chain:
             self._rebuild_keys,
             trust,
             lambda: check_keys(self),
-            limits.lookup_bytes,
+            limits=limits,
+            newer=self._merged_from,
         )
         self.rows = TierRows(storage, self._rebuild_rows)
         self._folded: tuple[tuple[Tier, ...], Manifest] = ((), Manifest([], []))
@@ -232,6 +234,23 @@ class Chain:
         # Then the log itself is searched.
         earlier = (self.entry(number) for number in range(self.next_version - 1, -1, -1))
         return next((entry for entry in earlier if matches(entry)), None)
+
+    def _merged_from(self, file: KeyFile, stop: int) -> StoredKeys | None:
+        """Find the keys of a file that was deleted, because a newer commit merged it."""
+        # A chain of its own: the caller decides by the head that it knows.
+        scout = Chain(
+            self.storage,
+            self.origin,
+            self.created,
+            strict=self.strict,
+            trust=self.trust,
+            limits=self.limits,
+        )
+        scout.head, scout._tail = self.head, list(self._tail)
+        scout.refresh()
+        if scout.head is None or scout.head is self.head:
+            return None
+        return scout.keys.merged_from(scout.head.commit, file, stop)
 
     def _rebuild_rows(self, start: int, stop: int) -> list[manifest_rows.Row]:
         """The rows of the commits ``[start, stop)``, read from the log up to its unfolded tail."""

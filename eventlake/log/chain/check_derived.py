@@ -18,8 +18,9 @@ from eventlake.log.chain.checked_read import bytes_statement, commit_statement
 from eventlake.log.chain.claims import claims_of
 from eventlake.log.chain.commit_reader import CommitReader
 from eventlake.log.chain.entry import Entry, check_follows
-from eventlake.log.chain.key_index import checked_keys, recent_run
+from eventlake.log.chain.key_index import recent_run
 from eventlake.log.chain.manifest import Manifest
+from eventlake.log.chain.stored_keys import checked_keys
 from eventlake.progress import task
 from eventlake.storage import Storage, state_of
 from eventlake.trust import Trust, statement

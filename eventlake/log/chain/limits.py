@@ -19,6 +19,10 @@ class LogLimits:
         inline_keys: Maximum number of keys that a commit carries; more are stored in a file of
             their own.
         lookup_bytes: Approximate bytes read to look up one key in part of a key file.
+        kept_key_bytes: A key file of more bytes on a local disk is read again at each lookup of
+            many keys, instead of being kept in memory.
+        key_file_bytes: Tiers are not merged into a key file of more bytes than this, which bounds
+            the memory and the time that a fold takes.
         segment_tries: How often a segment is sent before the store's failure is raised.
         patience_seconds: How long the store is asked after the unknown outcome of a commit before
             an error is raised.
@@ -30,6 +34,8 @@ class LogLimits:
     tier_ratio: int = 32
     inline_keys: int = 512
     lookup_bytes: int = 250
+    kept_key_bytes: int = 32 << 20
+    key_file_bytes: int = 128 << 20
     segment_tries: int = 4
     patience_seconds: float = 10.0
     first_pause_seconds: float = 0.05

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from eventlake.columns.keys import key_files
+from eventlake.columns.keys.key_merge import Merged
 from eventlake.columns.keys.key_runs import CELLS, KeyRun, Keys, distinct, in_cell, of_commit
 from eventlake.core import layout
 from eventlake.core.documents.commit import Commit
@@ -13,10 +14,11 @@ from eventlake.core.documents.delivery import Position
 from eventlake.core.documents.manifest import COMMIT_WEIGHT, KeyFile, Recent
 from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.errors import StorageError
+from eventlake.log.chain.limits import LOG_LIMITS
 from eventlake.storage import ObjectExistsError, Storage, read_sized
 
 MOST_FILES = 3
-"""With more key files than this, tiers included, large commits are folded as well.
+"""With more key files than this, large commits are folded as well. Tiers that can still grow count.
 
 A writer looks into all key files.
 """
@@ -78,19 +80,23 @@ def stored_where_large(storage: Storage, own: OwnKeys, inline_keys: int) -> OwnK
 
 def store(storage: Storage, run: KeyRun) -> KeyFile:
     """Store a run of keys in a file."""
-    data = key_files.encode(run)
+    found = Merged(len(run.ids), len(run.heads), run.start, run.shift)
+    return store_encoded(storage, key_files.encode(run), found)
+
+
+def store_encoded(storage: Storage, data: bytes, merged: Merged) -> KeyFile:
+    """Store an encoded key file."""
     sha256 = sha256_hex(data)
+    path = layout.keys_path(sha256)
     try:
-        storage.create(layout.keys_path(sha256), data)
+        storage.create(path, data)
     except ObjectExistsError:
-        if sha256_hex(read_sized(storage, layout.keys_path(sha256), len(data))) != sha256:
-            message = f"{layout.keys_path(sha256)} is damaged"
+        if sha256_hex(read_sized(storage, path, len(data))) != sha256:
+            message = f"{path} is damaged"
             raise StorageError(
-                message,
-                "delete it: it is derived, and is written again.",
-                path=layout.keys_path(sha256),
+                message, "delete it: it is derived, and is written again.", path=path
             ) from None
-    return KeyFile(sha256, len(data), len(run.ids), len(run.heads), run.start, run.shift)
+    return KeyFile(sha256, len(data), *merged)
 
 
 def recent_after(before: Recent, version: int, own: OwnKeys | KeyFile) -> Recent:
@@ -124,15 +130,21 @@ def recent_since(recent: Recent, version: int) -> Recent:
     )
 
 
-def weight(commit: Commit) -> int:
+def weight(commit: Commit, key_file_bytes: int = LOG_LIMITS.key_file_bytes) -> int:
     """How much of the history up to this commit is unfolded.
 
     A key file is searched as fast as a tier, so its keys count only if there are many files.
+
+    Args:
+        commit: The newest commit.
+        key_file_bytes: See ``LogLimits``.
     """
     recent = commit.recent
     # Keys are 64-bit integers.
     inline = (len(recent.ids) + len(recent.heads)) // 8
-    files = recent.files if len(recent.files) + len(commit.tiers) > MOST_FILES else ()
+    # Folding does not make fewer files of those that are too large to be merged again.
+    growing = sum(2 * tier.keys.size_bytes <= key_file_bytes for tier in commit.tiers)
+    files = recent.files if len(recent.files) + growing > MOST_FILES else ()
     return (
         COMMIT_WEIGHT * (commit.version + 1 - recent.start)
         + inline
