@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from eventlake.datasets.auditing.predictions import PredictionExplanation
+    from eventlake.datasets.building.buckets import Executor
     from eventlake.datasets.comparing.diff_report import DatasetDiff
     from eventlake.datasets.dataset import Dataset
     from eventlake.datasets.definitions.dataset_toml import Definition
@@ -584,6 +584,7 @@ class Lake(Shown):
         workers: int = 1,
         buckets: int | None = None,
         incremental: bool = True,
+        executor: Executor | None = None,
     ) -> Dataset:
         """Build a dataset from a projection at a pinned history, and publish it atomically.
 
@@ -613,6 +614,8 @@ class Lake(Shown):
             incremental: Reuse the rows of an earlier build of declared features or ``by=``
                 projections, and recompute only what may have changed. The rows are the same.
                 Ignored with ``force``.
+            executor: Computes the buckets in place of local processes; give ``workers`` or
+                ``buckets`` with it. ``datasets.building.buckets.Executor`` is what it implements.
 
         Returns:
             The published dataset; ``Dataset.computed`` says whether its rows were computed now.
@@ -642,7 +645,8 @@ class Lake(Shown):
             workers=workers,
             buckets=buckets,
             incremental=incremental,
-            executor_of=partial(executor_for, self._storage),
+            executor=executor,
+            executor_for=executor_for,
         )
 
     def reproduce(self, hash_prefix: str, *, trust: bool = False) -> Reproduction:

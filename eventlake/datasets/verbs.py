@@ -43,7 +43,7 @@ from eventlake.history.resolve import At
 from eventlake.log.appending.receipt import Receipt
 from eventlake.log.maintaining.garbage import Garbage
 from eventlake.projections.projection import Projection
-from eventlake.storage import ObjectMissingError
+from eventlake.storage import ObjectMissingError, Storage
 from eventlake.visible import warn
 
 
@@ -61,7 +61,8 @@ def build_dataset(
     workers: int = 1,
     buckets: int | None = None,
     incremental: bool = True,
-    executor_of: Callable[[int], Executor],
+    executor: Executor | None = None,
+    executor_for: Callable[[Storage, int], Executor],
 ) -> Dataset:
     """See ``Lake.build``."""
     projection = (
@@ -74,6 +75,8 @@ def build_dataset(
         raise InvalidInputError(message)
     expected = lock.content_hash if lock else None
     workers = counts.count(workers, "workers", 1, MOST_BUCKETS)
+    if executor is not None:
+        _check_executor(executor, bucketed=workers > 1 or buckets is not None)
     buckets = None if buckets is None else counts.count(buckets, "buckets", 1, MOST_BUCKETS)
     request = Request(
         spine=spine,
@@ -82,7 +85,7 @@ def build_dataset(
         perturb=check == PERTURB,
         force=force,
         workers=workers,
-        executor=executor_of(workers),
+        executor=executor or executor_for(lake.storage, workers),
         buckets=buckets,
         incremental=incremental,
         pinned=lake.pin,
@@ -99,6 +102,15 @@ def build_dataset(
         return _dataset_of(lake, build(ready, pinned, replace(request, spine=given)))
 
     return lake.snapshot(lock.checkpoint if lock else at).read(built)
+
+
+def _check_executor(executor: Any, *, bucketed: bool) -> None:
+    if not callable(getattr(executor, "run", None)):
+        message = f"expected executor as an object with a method run(storage, tasks): {executor!r}"
+        raise InvalidInputError(message, "workers=2 builds in local processes.")
+    if not bucketed:
+        message = "an executor computes buckets, but this build has none"
+        raise InvalidInputError(message, "give buckets=16 with it.")
 
 
 def _dataset_of(lake: LakeHandle, built: Built) -> Dataset:

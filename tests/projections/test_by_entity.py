@@ -238,6 +238,41 @@ def test_by_buckets_the_rows_are_the_same(lake, name):
     assert split.manifest_hash == whole.manifest_hash
 
 
+class Counting:
+    """Computes the buckets in this process, and remembers which."""
+
+    def __init__(self):
+        self.buckets = []
+
+    def run(self, storage, tasks):
+        for bucket in buckets_module.InProcessExecutor().run(storage, tasks):
+            self.buckets.append(bucket)
+            yield bucket
+
+
+@pytest.mark.parametrize(("options", "count"), [({"buckets": 3}, 3), ({"workers": 2}, 8)])
+def test_the_buckets_of_a_build_are_computed_by_the_executor_that_is_given(lake, options, count):
+    name = next(iter(LOCAL))
+    spine, executor = spine_of(LOCAL[name]), Counting()
+    whole = lake.build(by_subject(name), spine=spine, incremental=False)
+    split = lake.build(by_subject(name), spine=spine, force=True, executor=executor, **options)
+    assert sorted(executor.buckets) == list(range(count))
+    assert split.manifest_hash == whole.manifest_hash
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"executor": "dask", "workers": 2}, "expected executor as an object with a method run"),
+        ({"executor": Counting()}, "this build has none"),
+    ],
+)
+def test_an_executor_that_could_do_nothing_is_refused(lake, options, says):
+    with pytest.raises(InvalidInputError, match=says):
+        lake.build(by_subject(next(iter(LOCAL))), **options)
+    assert lake.datasets() == []
+
+
 @pytest.mark.parametrize(("query", "reason"), GLOBAL)
 def test_what_looks_beyond_one_entity_is_refused_with_its_reason(lake, query, reason):
     projection = el.Projection.sql("made", query, key=["subject"], by="subject")
