@@ -93,7 +93,11 @@ class InvalidInputError(EventlakeError, ValueError):
 
 
 class InvalidEventsError(InvalidInputError):
-    """A batch breaks the event rules. ``problems`` lists every problem; nothing was appended."""
+    """A batch breaks the event rules. ``problems`` lists every problem; nothing was appended.
+
+    ``count`` is their number. In an import, one problem may stand for many similar rows, and
+    ``count`` counts each of these rows.
+    """
 
     kind = "invalid-events"
     SHOWN: ClassVar[int] = 10
@@ -108,11 +112,12 @@ class InvalidEventsError(InvalidInputError):
         **facts: Any,
     ) -> None:
         self.problems = tuple(problems)
+        self.count = sum(getattr(problem, "rows", 1) for problem in self.problems)
         lines = [f"  {problem}" for problem in self.problems[: self.SHOWN]]
         if len(self.problems) > self.SHOWN:
-            lines.append(f"  … and {len(self.problems) - self.SHOWN:,} more (all in .problems)")
-        noun = "problem" if len(self.problems) == 1 else "problems"
-        message = f"{len(self.problems):,} {noun} in the {within}, {outcome}:\n" + "\n".join(lines)
+            lines.append(f"  … and {self.count - self.SHOWN:,} more (see .problems)")
+        noun = "problem" if self.count == 1 else "problems"
+        message = f"{self.count:,} {noun} in the {within}, {outcome}:\n" + "\n".join(lines)
         super().__init__(message, hint, **facts)
 
 

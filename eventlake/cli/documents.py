@@ -71,7 +71,7 @@ def imported(value: Import) -> dict[str, Any]:
     }
     if value.dry_run:
         document["first"] = list(event_lines(value.first))
-        document["problem_count"] = len(value.problems)
+        document["problem_count"] = value.problem_count
         document["problems"] = [asdict(problem) for problem in value.problems[:MOST_PROBLEMS]]
     return document
 

@@ -80,7 +80,7 @@ def report(error: EventlakeError, *, as_json: bool) -> int:
         }
         if isinstance(error, InvalidEventsError):
             document |= {
-                "problem_count": len(error.problems),
+                "problem_count": error.count,
                 "problems": [asdict(problem) for problem in error.problems[:MOST_PROBLEMS]],
             }
         sys.stderr.write(json.dumps(document, default=str) + "\n")

@@ -62,6 +62,11 @@ class Import(Shown):
     problems: tuple[ImportProblem, ...] = ()
 
     @property
+    def problem_count(self) -> int:
+        """Number of problems, with each of the similar rows that one problem may stand for."""
+        return sum(problem.rows for problem in self.problems)
+
+    @property
     def ok(self) -> bool:
         """Whether there is no problem."""
         return not self.problems
@@ -88,7 +93,7 @@ class Import(Shown):
                 )
                 for one in self.problems
             )
-            title = f"would append nothing: {counted(len(self.problems), 'problem')}"
+            title = f"would append nothing: {counted(self.problem_count, 'problem')}"
             return Card(title, tuple(facts), ("table", "row", "field", "expected", "found"), rows)
         known = (
             f", {self.events - self.appended:,} in the lake already"

@@ -30,6 +30,7 @@ class ImportProblem:
         field: The field of the event, and the column that it comes from.
         message: What was expected.
         found: The value found; None if there is none.
+        rows: Number of rows that it stands for; more than one only for a count of similar rows.
     """
 
     table: str
@@ -37,6 +38,7 @@ class ImportProblem:
     field: str
     message: str
     found: Any = None
+    rows: int = 1
 
     def __str__(self) -> str:
         """``loan, row 3, amount (column amt): expected …, found …``."""
@@ -92,7 +94,13 @@ class Problems:
     def all(self) -> tuple[ImportProblem, ...]:
         """Every kept problem by table and row, then counts of the rest."""
         more = [
-            ImportProblem(table, None, field, f"{message}: {count - MOST_ALIKE:,} rows more")
+            ImportProblem(
+                table,
+                None,
+                field,
+                f"{message}: {count - MOST_ALIKE:,} rows more",
+                rows=count - MOST_ALIKE,
+            )
             for (table, field, message), count in self._counts.items()
             if count > MOST_ALIKE
         ]

@@ -636,6 +636,12 @@ def test_what_is_many_times_wrong_is_counted(lake, tmp_path):
     found = problems(lake, path, mapping())
     assert len(found) == MOST_ALIKE + 1
     assert found[-1].endswith("50 rows more")
+    dry = el.import_file(lake, path, mapping(), dry_run=True)
+    assert (dry.problem_count, len(dry.problems)) == (MOST_ALIKE + 50, MOST_ALIKE + 1)
+    assert f"{MOST_ALIKE + 50} problems" in dry.card().title
+    with pytest.raises(InvalidEventsError, match=f"^{MOST_ALIKE + 50} problems") as refused:
+        el.import_file(lake, path, mapping())
+    assert refused.value.count == MOST_ALIKE + 50
 
 
 def test_an_order_that_is_not_total_is_refused(lake, loans):
@@ -1412,6 +1418,7 @@ def test_a_dry_run_on_the_command_line_shows_events_and_problems(run, folder, lo
             "field": "data.amount (column amount)",
             "message": "expected decimal(12, 2), no digit lost",
             "found": "1200.505",
+            "rows": 1,
         }
     ]
     assert '"data":{"amount":80.00}' in document["first"][0]
