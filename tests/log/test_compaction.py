@@ -257,6 +257,27 @@ def test_no_compacted_segment_has_more_rows_than_a_segment_may_have(storage):
     assert lake.verify(deep=True).ok
 
 
+def test_segments_that_would_decode_to_more_than_a_part_of_memory_are_not_merged(
+    storage, monkeypatch
+):
+    lake = el.create(storage, "o")
+    texts = ["x" * 200_000, "y" * 100_000, "z" * 1_000, "z" * 1_000, "y" * 300_000, "z"]
+    for number, text in enumerate(texts):
+        noise = "".join(random.Random(number).choices("0123456789abcdef", k=300_000))
+        batch = [event(f"{number} {n}", data={"text": text}) for n in range(10)]
+        lake.append([*batch, event(f"{number} noise", data={"text": noise})])
+    # Batches of 500 kB, and parts of 2 MB.
+    monkeypatch.setenv("EVENTLAKE_MEMORY", "32MB")
+    root = lake.checkpoint
+    assert lake.compact(target_bytes=1 << 30).made == 1
+    assert [stop - start for start, stop in placed(lake)] == [11, 11, 22, 11, 11]
+    assert lake.checkpoint == root
+    assert lake.verify(deep=True).ok
+    monkeypatch.delenv("EVENTLAKE_MEMORY")
+    assert lake.compact(target_bytes=1 << 30).made == 1
+    assert [stop - start for start, stop in placed(lake)] == [66]
+
+
 def test_compacting_after_every_few_appends_ends_with_few_segments(storage):
     lake, known = limited(el.create(storage, "o"), fold_weight=40), []
     for number in range(24):

@@ -45,7 +45,8 @@ _WIDEST_NUMBER = 16
 _BY_DICTIONARY, _DELTA_TEXT = frozenset({2, 8}), 7
 PARQUET_ENDING = b"PAR1"
 """The first and the last bytes of every Parquet file."""
-_TAIL_BYTES, _LENGTH_BYTES = 8, 4
+TAIL_BYTES, LENGTH_BYTES = 8, 4
+"""What follows the footer: its length, and the ending."""
 _INT32 = 1 << 31
 _PADDING_BYTES = 100
 """Old writers did not count the dictionary's header in the size of its chunk."""
@@ -182,6 +183,20 @@ def problem(
         raise MalformedError(message) from error
 
 
+def stated_bytes(footer: bytes) -> int:
+    """The size that the row groups of a file decode to, as its footer states it.
+
+    Raises:
+        MalformedError: It is not a footer.
+    """
+    try:
+        found, _ = read(footer, 0, len(footer), {4: {2: None}})
+        return sum(max(int(group[2]), 0) for group in found[4])
+    except (ThriftError, KeyError, TypeError) as error:
+        message = f"it is not a footer: {error}"
+        raise MalformedError(message) from error
+
+
 def _problem(data: Buffer, measure: Measure, rows: int | None, limits: FooterLimits) -> str | None:
     footer, end = _footer(data)
     total, groups = footer[3], footer[4]
@@ -226,19 +241,19 @@ def _footer(data: Buffer) -> tuple[dict[int, Any], int]:
     """The footer and its position."""
     size = len(data)
     _expect(
-        size >= len(PARQUET_ENDING) + _TAIL_BYTES, f"expected a Parquet file, found {size:,} bytes"
+        size >= len(PARQUET_ENDING) + TAIL_BYTES, f"expected a Parquet file, found {size:,} bytes"
     )
     _expect(
         data[:4] == data[size - 4 :] == PARQUET_ENDING,
         "expected a Parquet file, which begins and ends with PAR1",
     )
-    length = int.from_bytes(data[size - _TAIL_BYTES : size - 4], "little")
+    length = int.from_bytes(data[size - TAIL_BYTES : size - 4], "little")
     _expect(
-        length <= min(size - len(PARQUET_ENDING) - _TAIL_BYTES, MOST_FOOTER_BYTES),
+        length <= min(size - len(PARQUET_ENDING) - TAIL_BYTES, MOST_FOOTER_BYTES),
         f"expected a footer, found one of {length:,} bytes",
     )
-    begin = size - _TAIL_BYTES - length
-    footer, _ = read(data, begin, size - _TAIL_BYTES, _FOOTER)
+    begin = size - TAIL_BYTES - length
+    footer, _ = read(data, begin, size - TAIL_BYTES, _FOOTER)
     return footer, begin
 
 
@@ -318,7 +333,7 @@ def _add(
         sizes.pages += bytes_
         if page == _DICTIONARY:
             _expect(dictionary is None, f"{where} has two dictionaries")
-            dictionary = max(bytes_ - _LENGTH_BYTES * count, 0)
+            dictionary = max(bytes_ - LENGTH_BYTES * count, 0)
         elif not leaf.is_text:
             text += count * leaf.width if leaf.width > _WIDEST_NUMBER else 0
         elif encoding in _BY_DICTIONARY:

@@ -1,6 +1,6 @@
 """Register a schema: check events of its type, then publish a catalogue with one more version."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Protocol
 
@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 
 from eventlake.backoff import pause_after_lost_race
 from eventlake.columns.intake.problems import shorten
-from eventlake.columns.rows import chosen
 from eventlake.columns.schema import whole_columns
 from eventlake.core import layout
 from eventlake.core.documents.stored import check_writable
@@ -19,7 +18,7 @@ from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.errors import InvalidInputError, SchemaMismatchError
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.check_derived import vouch
-from eventlake.log.chain.checked_read import check_claims, stored_events
+from eventlake.log.chain.checked_read import check_claims, stored_batches
 from eventlake.log.chain.publish import publish
 from eventlake.log.next_commit import plain_commit
 from eventlake.progress import task
@@ -171,20 +170,11 @@ def _check_history(chain: Chain, version: Version, start: int, upcasts: Upcasts)
     placed = [one for one in everything if schema.event_type in dict(one[1].types)]
     with task(f"checking {schema.event_type}", len(placed)) as advance:
         for one in placed:
-            segment = one[1]
             columns = ["type", "correction", "data"]
-            table = whole_columns(stored_events(chain.storage, one, chain.trust, columns), columns)
-            rows = np.flatnonzero(pc.equal(table.column("type"), schema.event_type).to_numpy())
-            mine = chosen(table.select(["correction", "data"]), rows)
-            retractions = empty_retractions(mine.column("correction"), mine.column("data"))
-            for problem in upcasts.read(
-                mine.column("data"), segment.start + rows, version, retractions
-            ).problems:
-                sequence = segment.start + int(rows[problem.row or 0])
-                what = "" if problem.found is None else f", found {shorten(problem.found)}"
-                found.append(
-                    f"  sequence {sequence:,}, field {problem.field}: {problem.message}{what}"
-                )
+            for first, events in stored_batches(chain.storage, one, chain.trust, columns):
+                found += _problems(first, whole_columns(events, columns), version, upcasts)
+                if len(found) >= _MOST_PROBLEMS:
+                    break
             advance(1)
             if len(found) >= _MOST_PROBLEMS:
                 break
@@ -202,3 +192,17 @@ def _check_history(chain: Chain, version: Version, start: int, upcasts: Upcasts)
             failures=len(found),
         )
     return chain.watermark
+
+
+def _problems(first: int, events: pa.Table, version: Version, upcasts: Upcasts) -> Iterator[str]:
+    """What is wrong with the payloads of the version's type among events from ``first`` on."""
+    is_mine = pc.equal(events.column("type"), version.schema.event_type)
+    sequences = first + np.flatnonzero(is_mine.to_numpy())
+    mine = events.select(["correction", "data"]).filter(is_mine)
+    retractions = empty_retractions(mine.column("correction"), mine.column("data"))
+    for problem in upcasts.read(mine.column("data"), sequences, version, retractions).problems:
+        what = "" if problem.found is None else f", found {shorten(problem.found)}"
+        yield (
+            f"  sequence {sequences[problem.row or 0]:,}, field {problem.field}: "
+            f"{problem.message}{what}"
+        )
