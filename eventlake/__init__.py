@@ -183,6 +183,8 @@ def __getattr__(name: str) -> object:
         from importlib.metadata import version
 
         return version("eventlake")
+    if not name.startswith("_") and importlib.util.find_spec(f"eventlake.{name}"):
+        return importlib.import_module(f"eventlake.{name}")
     raise _no_name(name)
 
 
@@ -192,8 +194,8 @@ def __dir__() -> list[str]:
 
 
 def _no_name(name: str) -> AttributeError:
-    # Python asks for such names itself, and for a submodule before it imports it.
-    if name.startswith("_") or importlib.util.find_spec(f"eventlake.{name}"):
+    # Python and notebooks ask for such names themselves.
+    if name.startswith("_"):
         return AttributeError(f"module 'eventlake' has no attribute {name!r}", name=name)
     from eventlake.features.declared.functions import no_feature
     from eventlake.suggestions.suggest import no_name
