@@ -9,7 +9,7 @@ scalars. Keys keep their order, only what must be escaped is escaped, and there 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from json.encoder import encode_basestring as quoted
@@ -56,9 +56,11 @@ def to_json(value: Any, depth: int = 0) -> str:
     if depth > MAX_PAYLOAD_DEPTH:
         message = f"nested deeper than {MAX_PAYLOAD_DEPTH}"
         raise ValueError(message)
+    # By the exact type first: an ``isinstance`` with an abstract class is slow.
+    if write := _BY_TYPE.get(type(value)):
+        return write(value)
     if isinstance(value, str):
         return quoted(value)
-    # The exact type is tested first: an ``isinstance`` with an abstract class is slow.
     if type(value) is dict or isinstance(value, Mapping):
         return (
             "{"
@@ -71,7 +73,7 @@ def to_json(value: Any, depth: int = 0) -> str:
 
 
 def _key(key: Any) -> str:
-    if isinstance(key, str):
+    if type(key) is str or isinstance(key, str):
         return quoted(key)
     message = f"expected keys as text, found {key!r}: write str(key)"
     raise TypeError(message)
@@ -131,3 +133,14 @@ def _number(value: float | Decimal) -> str:
         )
         raise ValueError(message)
     return f"{value:f}"
+
+
+_BY_TYPE: dict[type, Callable[[Any], str]] = {
+    str: quoted,
+    bool: {True: "true", False: "false"}.__getitem__,
+    type(None): lambda _: "null",
+    int: int.__repr__,
+    float: _number,
+    Decimal: _number,
+}
+"""How values of the most frequent types are written; equal to what ``_scalar`` does."""

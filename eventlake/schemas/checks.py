@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eventlake.columns.instants import from_texts
 from eventlake.columns.schema import INSTANT
 from eventlake.core.instants import MAX_DAY, MAX_US, MIN_DAY, MIN_US
 from eventlake.schemas.limits import Choices, NumberRange
@@ -16,9 +17,6 @@ from eventlake.schemas.schema import FieldType
 
 # Without the year 0000, which Python's dates do not have.
 _DATE = r"^(?:000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})-[0-9]{2}-[0-9]{2}$"
-_OFFSET = r"(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
-_CLOCK = r"[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?"
-_INSTANT = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T{_CLOCK}{_OFFSET}$"
 _ARROW = {
     "bool": pa.bool_(),
     "int64": pa.int64(),
@@ -115,9 +113,14 @@ def _list(column: pa.Array, item: FieldType) -> pa.Array:
 
 
 def _moments(column: pa.Array, kind: str) -> pa.Array:
-    # Arrow casts more spellings than RFC 3339 has, such as a day without a time.
+    if kind == "timestamp" and pa.types.is_string(column.type):
+        instants = from_texts(column)
+        if instants is None:
+            raise OddError
+        return instants
+    # Arrow casts more spellings than ISO 8601 has, such as a day with a time.
     if pa.types.is_string(column.type):
-        spelled = pc.match_substring_regex(column, _DATE if kind == "date" else _INSTANT)
+        spelled = pc.match_substring_regex(column, _DATE)
         if not pc.all(spelled, skip_nulls=True, min_count=0).as_py():
             raise OddError
     moments = column.cast(_ARROW[kind])

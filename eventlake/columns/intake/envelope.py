@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eventlake.columns.dictionaries import decoded
+from eventlake.columns.instants import from_texts
 from eventlake.columns.intake.batch_limits import BATCH_LIMITS, BatchLimits
 from eventlake.columns.intake.encode_batch import Encoding
 from eventlake.columns.intake.few_rows import FewRows
@@ -242,7 +243,8 @@ def _instants(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa
     if pa.types.is_null(kind):
         return column.cast(INSTANT)
     if _is_text(kind):
-        return parse_instants(name, column.to_pylist(), problems)
+        found = from_texts(column) if pa.types.is_string(kind) else None
+        return parse_instants(name, column.to_pylist(), problems) if found is None else found
     if not pa.types.is_timestamp(kind) or kind.tz is None:
         found = "timestamps without a zone" if pa.types.is_timestamp(kind) else _named(kind)
         problems.append(

@@ -13,13 +13,13 @@ from eventlake.core.attributes import ASSIGNED, ATTRIBUTES, CLOUDEVENTS_NAMES
 from eventlake.core.payload import to_json
 
 _NAMES = frozenset({*ATTRIBUTES, *ASSIGNED, *CLOUDEVENTS_NAMES})
-_PLAIN = frozenset({str, int, bool, bytes, dict, list, type(None)})
+ALWAYS_THERE = frozenset({str, int, bool, bytes, dict, list, type(None)})
+"""Types of which no value means a missing one."""
 
 
 def none_if_missing(value: Any) -> Any:
     """The value, or None for the missing values of pandas and numpy: NA, NaN and NaT."""
-    # Nearly every value has one of these types, and none of their values is missing.
-    if type(value) in _PLAIN:
+    if type(value) in ALWAYS_THERE:
         return value
     # By name, so that pandas is not imported for callers who do not use it.
     if type(value).__name__ == "NAType":
