@@ -137,7 +137,7 @@ def tag(
 
 
 def _list_datasets(lake: "el.Lake", hash_prefix: str | None, *, as_json: bool) -> None:
-    found, tags = lake.datasets(hash_prefix), lake.tags()
+    found, tags = lake.datasets(hash_prefix), documents.tags_by_dataset(lake.tags())
     output.show(
         documents.datasets_card(found, tags),
         [documents.dataset(dataset, tags) for dataset in found],

@@ -188,10 +188,14 @@ def explanation(value: Explanation) -> dict[str, Any]:
     }
 
 
-def dataset(value: Dataset, tags: Mapping[str, str] | None = None) -> dict[str, Any]:
+Tags = Mapping[str, Sequence[str]]
+"""The tags of each dataset, by manifest hash."""
+
+
+def dataset(value: Dataset, tags: Tags | None = None) -> dict[str, Any]:
     """A dataset, with its tags if ``tags`` is given."""
     recipe = value.manifest.recipe
-    named = {} if tags is None else {"tags": _tags_of(value, tags)}
+    named = {} if tags is None else {"tags": list(tags.get(value.manifest_hash, ()))}
     return {
         "name": value.name,
         "manifest_hash": value.manifest_hash,
@@ -206,20 +210,17 @@ def dataset(value: Dataset, tags: Mapping[str, str] | None = None) -> dict[str, 
     }
 
 
-def _tags_of(value: Dataset, tags: Mapping[str, str]) -> list[str]:
-    """The dataset's tags in alphabetical order; tags set by a lock come last, as ``locked``."""
+def tags_by_dataset(tags: Mapping[str, str]) -> Tags:
+    """Tags in alphabetical order; those set by a lock come last, as ``locked``."""
     from eventlake.datasets.store.tags import is_lock
 
-    found = sorted(
-        name for name, manifest_hash in tags.items() if manifest_hash == value.manifest_hash
-    )
-    return [
-        *(name for name in found if not is_lock(name)),
-        *("locked" for name in found if is_lock(name)),
-    ]
+    found: dict[str, list[str]] = {}
+    for name, manifest_hash in sorted(tags.items(), key=lambda tag: (is_lock(tag[0]), tag[0])):
+        found.setdefault(manifest_hash, []).append("locked" if is_lock(name) else name)
+    return found
 
 
-def datasets_card(values: Sequence[Dataset], tags: Mapping[str, str]) -> Card:
+def datasets_card(values: Sequence[Dataset], tags: Tags) -> Card:
     """The datasets as a table."""
     rows = tuple(
         (
@@ -229,7 +230,7 @@ def datasets_card(values: Sequence[Dataset], tags: Mapping[str, str]) -> Card:
             value.manifest.recipe.engine,
             value.manifest_hash[: layout.SHORT_HASH],
             value.content_hash[: layout.SHORT_HASH],
-            ", ".join(_tags_of(value, tags)),
+            ", ".join(tags.get(value.manifest_hash, ())),
         )
         for value in values
     )

@@ -54,6 +54,7 @@ _BASE = re.compile(
 _SMALL_BYTES = 64 << 10
 _DOCUMENT_BYTES = 64 << 20
 
+HASH_DIGITS = 64
 SHORT_HASH = 12
 """Hex digits of a manifest hash in a folder name and in messages."""
 

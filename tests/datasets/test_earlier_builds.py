@@ -1,6 +1,5 @@
 """What a build reads of earlier builds: an index, and at most two datasets; the index is never believed."""
 
-from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -11,6 +10,7 @@ from eventlake.core import layout
 from eventlake.datasets.building import incremental
 from eventlake.datasets.store import build_index
 from eventlake.storage import MemoryStorage
+from tests.support.counting import Counted
 
 TOTALS = el.Projection.sql(
     "totals",
@@ -26,27 +26,6 @@ OTHER = el.Projection.sql(
 )
 RISK = el.FeatureSet("risk", features=[el.count("paid").name("n")], known="watermark")
 START = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-class Counted(MemoryStorage):
-    """Counts the reads and the listings of each path."""
-
-    def __init__(self):
-        super().__init__()
-        self.reads = Counter()
-        self.listed = Counter()
-
-    def read(self, path):
-        self.reads[path] += 1
-        return super().read(path)
-
-    def list(self, prefix):
-        self.listed[prefix] += 1
-        return super().list(prefix)
-
-    def clear(self):
-        self.reads.clear()
-        self.listed.clear()
 
 
 def append(lake, number, subjects="abcd"):
@@ -90,12 +69,12 @@ def of_builds(requests):
 
 
 def index_of(storage):
-    return [path for path in storage._objects if path.endswith((".base", ".indexed", ".made"))]
+    return [item.path for item in storage.list(layout.RECIPES)]
 
 
 @pytest.fixture
 def lake():
-    lake = created(Counted())
+    lake = created(Counted(MemoryStorage()))
     for number in range(6):
         night(lake, number)
     return lake
@@ -117,7 +96,7 @@ def opened(monkeypatch):
 
 @pytest.mark.parametrize("what", ["everything changed", "one entity changed", "features"])
 def test_a_later_night_reads_and_lists_of_builds_what_an_early_one_does(what):
-    storage = Counted()
+    storage = Counted(MemoryStorage())
     lake = created(storage)
     append(lake, 1000)
     seen = []
@@ -153,7 +132,7 @@ def test_no_rows_are_read_if_too_much_has_changed(lake, opened):
 
 
 def test_the_rows_of_at_most_two_earlier_builds_are_read(opened):
-    lake = created(Counted())
+    lake = created(Counted(MemoryStorage()))
     append(lake, 0)
     query = (
         "SELECT spine_row, count(paid.id) AS n FROM spine "
@@ -181,7 +160,7 @@ def test_a_damaged_build_is_no_base_and_the_one_before_it_is(lake):
     damaged = night(lake, 7, subjects="a")
     storage = lake._storage
     path = f"{layout.build_path('totals', damaged.manifest_hash)}/{layout.MANIFEST}"
-    storage._objects[path] = b"{}"
+    storage.replace(path, b"{}")
     made = night(lake, 8, subjects="a")
     assert made.provenance["derived_from"] == before.manifest_hash
     assert made.polars()["n"].to_list() == [9, 6, 6, 6]

@@ -373,8 +373,8 @@ def test_only_rows_that_nobody_named_are_given_back_and_they_can_be_made_again(l
     with pytest.MonkeyPatch.context() as patch:
         real = retention._rows
 
-        def named_meanwhile(archive):
-            found = list(real(archive))
+        def named_meanwhile(archive, listed):
+            found = list(real(archive, listed))
             if archive.manifest.manifest_hash == newest.manifest_hash:
                 lake.tag(newest.manifest_hash, "just-now")
             return found

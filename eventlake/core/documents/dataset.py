@@ -159,6 +159,7 @@ class Recipe:
     declared_schema: tuple[tuple[str, str], ...] | None
     schemas: dict[str, str] = field(default_factory=dict)
     check: str = UNCHECKED
+    _hash: str = field(default="", init=False, repr=False, compare=False)
 
     def document(self) -> dict[str, Any]:
         """The document as plain JSON values."""
@@ -190,7 +191,10 @@ class Recipe:
     @property
     def recipe_hash(self) -> str:
         """SHA-256 of the canonical recipe in hex."""
-        return sha256_hex(canonical_json(self.document()))
+        # Computed once: a recipe never changes, and its hash is asked for again and again.
+        if not self._hash:
+            object.__setattr__(self, "_hash", sha256_hex(canonical_json(self.document())))
+        return self._hash
 
     @property
     def series_hash(self) -> str:
@@ -281,6 +285,7 @@ class DatasetManifest:
     content_hash: str
     rows: int
     schema: tuple[tuple[str, str], ...]
+    _hash: str = field(default="", init=False, repr=False, compare=False)
 
     def encode(self) -> bytes:
         """The bytes of ``manifest.json``; their SHA-256 is the ``manifest_hash``."""
@@ -300,7 +305,9 @@ class DatasetManifest:
     @property
     def manifest_hash(self) -> str:
         """SHA-256 of the manifest's bytes in hex."""
-        return sha256_hex(self.encode())
+        if not self._hash:
+            object.__setattr__(self, "_hash", sha256_hex(self.encode()))
+        return self._hash
 
     def has_hash(self, prefix: str) -> bool:
         """Whether the hash of the manifest, the recipe or the content starts with ``prefix``."""

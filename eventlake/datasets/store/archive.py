@@ -10,6 +10,7 @@ it first. The provenance holds the manifest: anybody can write it for an interru
 """
 
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -56,13 +57,18 @@ class Archive:
     manifest: DatasetManifest
     folder: str
 
-    def attempts(self) -> list[tuple[dict[str, Any], bool]]:
+    def attempts(self, listed: AbstractSet[str] | None = None) -> list[tuple[dict[str, Any], bool]]:
         """The provenance of each finished attempt, and whether it has all its files.
 
         Complete attempts come first. Attempts that were given up or removed, or whose provenance
         is damaged, are left out.
+
+        Args:
+            listed: The paths in the folder, if they were listed before.
         """
-        present = {item.path for item in self.storage.list(self.folder)}
+        if listed is None:
+            listed = {item.path for item in self.storage.list(self.folder)}
+        present = listed
         found = []
         for path in sorted(present):
             folder, _, name = path.rpartition("/")

@@ -14,6 +14,8 @@ from eventlake.errors import EventlakeError, InvalidInputError, NotFoundError
 from eventlake.storage import ObjectMissingError, Storage
 
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_MOST_NAMES = 16
+"""Names of datasets up to which a hash is looked for in the folder of each."""
 
 
 def folders(storage: Storage, name: str | None = None) -> Iterator[str]:
@@ -62,6 +64,8 @@ def find(storage: Storage, reference: str) -> Archive:
             f"hash, found {reference!r}"
         )
         raise InvalidInputError(message, _hint(reference), prefix=reference)
+    if len(reference) == layout.HASH_DIGITS and (archive := _by_manifest_hash(storage, reference)):
+        return archive
     short = reference[: layout.SHORT_HASH]
     named = list(
         opened(
@@ -84,6 +88,18 @@ def find(storage: Storage, reference: str) -> Archive:
         message = f"there is no dataset with a hash that starts with {reference}"
         raise NotFoundError(message, "'eventlake datasets LAKE' lists them.", prefix=reference)
     return archives[0]
+
+
+def _by_manifest_hash(storage: Storage, manifest_hash: str) -> Archive | None:
+    """The dataset with this hash, if its name is indexed; found without a listing of all files."""
+    names = [layout.indexed_name(item.path) for item in storage.list(layout.INDEXED)]
+    # Each name costs a request; with many names a listing is cheaper.
+    for name in filter(None, names if len(names) <= _MOST_NAMES else ()):
+        with suppress(ObjectMissingError):
+            archive = open_archive(storage, layout.build_path(name, manifest_hash))
+            if archive.manifest.manifest_hash == manifest_hash:
+                return archive
+    return None
 
 
 def _hint(reference: object) -> str:

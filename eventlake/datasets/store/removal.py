@@ -7,7 +7,7 @@ can be removed or built again, or files that ``gc`` collects.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -21,19 +21,28 @@ from eventlake.errors import InvalidInputError, NotFoundError
 from eventlake.log.maintaining.garbage import Unneeded
 from eventlake.log.maintaining.reserve import keep_reserve, with_room
 from eventlake.progress import task
-from eventlake.storage import ObjectExistsError, Storage
+from eventlake.storage import ObjectExistsError, Storage, StoredObject
 
 Holders = Callable[[], dict[str, list[str]]]
 """Lists what holds each dataset, in words, by manifest hash."""
 
 
-def files_of(archive: Archive, reason: str) -> list[Unneeded]:
-    """The files that removing a dataset deletes; ``reason`` describes them to users."""
-    built_at = next((provenance.get("built_at", 0) for provenance, _ in archive.attempts()), 0)
-    listed = archive.storage.list(archive.folder)
+def files_of(
+    archive: Archive, reason: str, listed: Iterable[StoredObject] | None = None
+) -> list[Unneeded]:
+    """The files that removing a dataset deletes.
+
+    Args:
+        archive: The dataset.
+        reason: Describes the files to users.
+        listed: The files of its folder, if they were listed before.
+    """
+    found = list(archive.storage.list(archive.folder) if listed is None else listed)
+    attempts = archive.attempts({item.path for item in found})
+    built_at = next((provenance.get("built_at", 0) for provenance, _ in attempts), 0)
     return [
         Unneeded(item.path, item.size_bytes, built_at, reason)
-        for item in listed
+        for item in found
         if not item.path.endswith(f"/{layout.REMOVED}")
     ]
 
@@ -45,20 +54,64 @@ def remove(archive: Archive, holders: Holders, reason: str) -> Iterator[Unneeded
         InvalidInputError: Something holds the dataset; nothing was changed.
         StorageError: The store failed. Removing it again finishes the removal.
     """
-    storage, manifest_hash = archive.storage, archive.manifest.manifest_hash
-    check_free(archive, holders)
+    check_free(archive, holders())
+    marks = _mark(archive)
+    try:
+        # ``Lake.tag`` writes the tag first and then looks for marks, so one of the two sees the
+        # other.
+        check_free(archive, holders())
+    except InvalidInputError:
+        _unmark(archive, marks)
+        raise
+    yield from _deleted(archive, reason)
+    keep_reserve(archive.storage)
+
+
+def remove_free(
+    archives: Sequence[Archive], holders: Holders, reason: str, at_once: int = 64
+) -> Iterator[Unneeded]:
+    """Remove those of the datasets that nothing holds, and yield the deleted files.
+
+    Args:
+        archives: The datasets.
+        holders: What holds datasets. It is asked twice for ``at_once`` datasets.
+        reason: Describes the files to users.
+        at_once: Datasets that are marked together. An interruption leaves so many marked.
+    """
+    for start in range(0, len(archives), at_once):
+        some, held = archives[start : start + at_once], holders()
+        marked = [
+            (archive, _mark(archive))
+            for archive in some
+            if archive.manifest.manifest_hash not in held
+        ]
+        # After all are marked, as for a single one.
+        held = holders()
+        for archive, marks in marked:
+            if archive.manifest.manifest_hash in held:
+                _unmark(archive, marks)
+            else:
+                yield from _deleted(archive, reason)
+
+
+def _mark(archive: Archive) -> list[str]:
+    """Mark every finished attempt, so that no reader and no builder uses it; return the marks."""
+    storage = archive.storage
     marks = [f"{provenance['attempt']}/{layout.REMOVED}" for provenance, _ in archive.attempts()]
     for path in marks:
         with suppress(ObjectExistsError):
             with_room(storage, partial(storage.create, path, _record(archive)))
-    try:
-        # ``Lake.tag`` writes the tag first and then looks for marks, so one of the two sees the
-        # other.
-        check_free(archive, holders)
-    except InvalidInputError:
-        for path in marks:
-            storage.delete(path)
-        raise
+    return marks
+
+
+def _unmark(archive: Archive, marks: Iterable[str]) -> None:
+    for path in marks:
+        archive.storage.delete(path)
+
+
+def _deleted(archive: Archive, reason: str) -> Iterator[Unneeded]:
+    """Delete the files of a marked dataset."""
+    storage = archive.storage
     marked = {
         path.rpartition("/")[0]
         for item in storage.list(archive.folder)
@@ -75,18 +128,22 @@ def remove(archive: Archive, holders: Holders, reason: str) -> Iterator[Unneeded
             advance(1)
             yield file
     build_index.drop(storage, archive.manifest)
-    storage.delete(layout.made_path(archive.manifest.recipe.recipe_hash, manifest_hash))
-    keep_reserve(storage)
+    recipe_hash, manifest_hash = archive.manifest.recipe.recipe_hash, archive.manifest.manifest_hash
+    storage.delete(layout.made_path(recipe_hash, manifest_hash))
 
 
-def check_free(archive: Archive, holders: Holders) -> None:
+def check_free(archive: Archive, holders: Mapping[str, list[str]]) -> None:
     """Check that nothing holds a dataset.
+
+    Args:
+        archive: The dataset.
+        holders: What holds each dataset, in words, by manifest hash.
 
     Raises:
         InvalidInputError: Something does; the message names it.
     """
     manifest_hash = archive.manifest.manifest_hash
-    held = holders().get(manifest_hash)
+    held = holders.get(manifest_hash)
     if held:
         short = manifest_hash[: layout.SHORT_HASH]
         message = (

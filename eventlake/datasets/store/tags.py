@@ -85,7 +85,8 @@ def untag(storage: Storage, name: str) -> None:
     Raises:
         NotFoundError: There is no such tag.
     """
-    if name not in tags(storage):
+    valid = isinstance(name, str) and _NAME.fullmatch(name)
+    if not valid or not storage.exists(layout.tag_path(name)):
         message = f"there is no tag {name}"
         raise NotFoundError(message, "'eventlake datasets LAKE' shows them.", tag=name)
     storage.delete(layout.tag_path(name))

@@ -64,9 +64,24 @@ def verify_datasets(storage: Storage, chain: Chain | None, *, deep: bool) -> Fin
             storage, folder, paths, findings, was_published=folder.rpartition("/")[2] in named
         )
     _tags(storage, published, findings)
+    checkpoints = None if chain is None else _Checkpoints(chain)
     for folder in published:
-        _dataset(storage, folder, chain, findings, deep=deep)
+        _dataset(storage, folder, checkpoints, findings, deep=deep)
     return findings
+
+
+class _Checkpoints:
+    """Looks up checkpoints in a log, each once: datasets of one night have the same."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+        self._found: set[Checkpoint] = set()
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        """Check that the log has a checkpoint; see ``at_checkpoint``."""
+        if checkpoint not in self._found:
+            at_checkpoint(self._chain, checkpoint)
+            self._found.add(checkpoint)
 
 
 def _listed(storage: Storage, folder: str, findings: Findings) -> list[StoredObject]:
@@ -142,7 +157,12 @@ def _left_over(paths: Iterable[str], findings: Findings) -> None:
 
 
 def _dataset(
-    storage: Storage, folder: str, chain: Chain | None, findings: Findings, *, deep: bool
+    storage: Storage,
+    folder: str,
+    checkpoints: _Checkpoints | None,
+    findings: Findings,
+    *,
+    deep: bool,
 ) -> None:
     findings.datasets += 1
     try:
@@ -152,21 +172,25 @@ def _dataset(
         findings.problems.append(Finding(str(where), error.message))
         return
     before = len(findings.problems)
-    _files(archive, findings)
+    finished = _files(archive, findings)
     try:
         if deep and len(findings.problems) == before:
             _contents(archive, findings)
-        if chain is not None:
-            at_checkpoint(chain, archive.manifest.recipe.checkpoint)
+        if checkpoints is not None:
+            checkpoints.check(archive.manifest.recipe.checkpoint)
     except EventlakeError as error:
         findings.problems.append(Finding(f"{folder}/{layout.MANIFEST}", error.message))
     # Only these can be reproduced; others have been reported.
-    if len(findings.problems) == before and archive.attempts():
+    if len(findings.problems) == before and finished:
         findings.sound.append(archive)
 
 
-def _files(archive: Archive, findings: Findings) -> None:
-    """Check that finished attempts have exactly the files they list, and note other attempts."""
+def _files(archive: Archive, findings: Findings) -> bool:
+    """Check that finished attempts have exactly the files they list, and note other attempts.
+
+    Returns:
+        Whether an attempt is finished.
+    """
     attempts: dict[str, list[str]] = {}
     for item in archive.storage.list(archive.folder):
         if layout.is_temporary(item.path) or item.path == f"{archive.folder}/{layout.MANIFEST}":
@@ -193,6 +217,7 @@ def _files(archive: Archive, findings: Findings) -> None:
         findings.problems.extend(
             Finding(f"{attempt}/{layout.PROVENANCE}", message) for attempt in where
         )
+    return bool(finished)
 
 
 def _is_finished(storage: Storage, attempt: str, paths: list[str]) -> bool:

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
+from eventlake.caches import CACHES
 from eventlake.columns.parquet import segments
 from eventlake.core import layout
 from eventlake.core.documents.segment import Segment
@@ -28,6 +29,7 @@ from eventlake.trust import Trust, statement
 _AT_ONCE = 2
 
 
+@CACHES.memo(1 << 16)
 def commit_statement(commit_hash: str) -> bytes:
     """The statement that a commit and all commits before it are right."""
     return statement("commit", commit_hash)

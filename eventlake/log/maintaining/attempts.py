@@ -7,7 +7,7 @@ was interrupted in between; its provenance holds the manifest, so any process ca
 removed attempt is marked, and no longer used.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -17,7 +17,13 @@ from eventlake.core.documents.provenance import read_provenance
 from eventlake.core.hashing.canonical import canonical_json, seal, sha256_hex
 from eventlake.errors import CorruptionError, UnsupportedFormatError
 from eventlake.log.maintaining.reserve import with_room
-from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, StorageFullError
+from eventlake.storage import (
+    ObjectExistsError,
+    ObjectMissingError,
+    Storage,
+    StorageFullError,
+    StoredObject,
+)
 
 _GIVEN_UP = seal({"given_up": True})
 """Takes the place of a provenance for ever, so that no late builder finishes a deleted attempt."""
@@ -42,6 +48,11 @@ def is_given_up(provenance: bytes) -> bool:
     return provenance == _GIVEN_UP
 
 
+def may_be_given_up(size_bytes: int) -> bool:
+    """Whether a provenance of this size need be read to find out whether it was given up."""
+    return size_bytes == len(_GIVEN_UP)
+
+
 def give_up(storage: Storage, attempt: str) -> bool:
     """Prevent that an attempt is ever finished; False if it is finished already."""
     path = f"{attempt}/{layout.PROVENANCE}"
@@ -52,15 +63,17 @@ def give_up(storage: Storage, attempt: str) -> bool:
     return True
 
 
-def leftover_files(storage: Storage, modified: Mapping[str, int]) -> dict[str, Leftover]:
+def leftover_files(storage: Storage, stored: Sequence[StoredObject]) -> dict[str, Leftover]:
     """Find files of unfinished and removed attempts that are not needed.
 
     Args:
         storage: The lake's storage.
-        modified: Every path of the lake, and when it was stored; microseconds since 1970-01-01 UTC.
+        stored: Every object of the lake.
     """
+    modified = {item.path: item.modified for item in stored}
     removed = {attempt: modified[path] for attempt, path in _having(layout.REMOVED, modified)}
-    finished = set(_finished(storage, modified)) - set(removed)
+    sizes = {item.path: item.size_bytes for item in stored}
+    finished = set(_finished(storage, sizes)) - set(removed)
     # A dataset may have several attempts; one finished attempt is enough.
     whole = {_folder(attempt) for attempt in finished}
     files: dict[str, list[str]] = {}
@@ -135,10 +148,10 @@ def _having(name: str, paths: Mapping[str, int]) -> Iterator[tuple[str, str]]:
             yield attempt, path
 
 
-def _finished(storage: Storage, paths: Mapping[str, int]) -> Iterator[str]:
-    for attempt, path in _having(layout.PROVENANCE, paths):
+def _finished(storage: Storage, sizes: Mapping[str, int]) -> Iterator[str]:
+    for attempt, path in _having(layout.PROVENANCE, sizes):
         with suppress(ObjectMissingError):
-            if not is_given_up(storage.read(path)):
+            if not may_be_given_up(sizes[path]) or not is_given_up(storage.read(path)):
                 yield attempt
 
 

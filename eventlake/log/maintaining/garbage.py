@@ -222,7 +222,7 @@ def _unneeded(
     check_claims(chain.storage, [one for one in current if one[0].kind == "compact"], chain.trust)
     modified = {item.path: item.modified for item in stored}
     dropped, needed = _dropped(chain)
-    left = leftover_files(chain.storage, modified)
+    left = leftover_files(chain.storage, stored)
     short = _short_ranges(modified)
     for item in stored:
         if item.path in short:

@@ -1,0 +1,31 @@
+"""A storage that counts what is asked of it."""
+
+from collections import Counter
+
+
+class Counted:
+    """Counts the reads and the listings of each path, and hands them on."""
+
+    def __init__(self, storage):
+        self._storage = storage
+        self.reads = Counter()
+        self.listed = Counter()
+
+    def __getattr__(self, name):
+        return getattr(self._storage, name)
+
+    def read(self, path):
+        self.reads[path] += 1
+        return self._storage.read(path)
+
+    def read_sized(self, path, size_bytes):
+        self.reads[path] += 1
+        return self._storage.read_sized(path, size_bytes)
+
+    def list(self, prefix):
+        self.listed[prefix] += 1
+        return self._storage.list(prefix)
+
+    def clear(self):
+        self.reads.clear()
+        self.listed.clear()
