@@ -11,6 +11,7 @@ import pyarrow as pa
 from eventlake.core import layout
 from eventlake.core.card import Card, Shown, counted
 from eventlake.core.documents.dataset import DatasetManifest
+from eventlake.core.documents.provenance import is_uncounted
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.datasets.inspecting.explain import explain
 from eventlake.datasets.inspecting.explanation import Explanation
@@ -376,6 +377,8 @@ class Dataset(Shown):
             )
             seen += f", and miss {missed:,} known at the cutoff" if missed else ""
             facts += (("hindsight", seen),)
+        elif is_uncounted(provenance):
+            facts += (("hindsight", "not counted; el.check_leakage(dataset) counts it"),)
         if corrected := provenance.get("spine_hindsight_rows"):
             facts += (
                 (

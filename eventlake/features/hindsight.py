@@ -1,12 +1,15 @@
-"""Measures hindsight: compares the events that rows see with those that were known at their cutoff.
+"""Measures hindsight: what rows see that was not known at their cutoff, and what they miss.
+
+Engines find what rows see early while they look up features; see ``planned.early``. Events that
+were corrected are compared apart, and so is everything if entities are reached through relations.
 
 An event is visible from the cutoffs between its entry and its exit, which are a range of its
 entity's rows in order. There is one range with hindsight, one as known at the cutoff, and their
 overlap. The number of differences of a row is the sum of the first two minus twice the third.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,15 +17,56 @@ import polars as pl
 import pyarrow as pa
 
 from eventlake.features.declared.window import Window
-from eventlake.features.on_polars.events import edge_of, spine_rows
-from eventlake.features.on_polars.parts import kept
-from eventlake.features.on_polars.sorted_events import Cutoffs
+from eventlake.features.on_polars.events import edge_of, events, spine_rows
 from eventlake.features.planned.edges import ENTER, LEAVE, Edge
+from eventlake.features.planned.entity_keys import Cutoffs
 from eventlake.features.planned.plan import Plan
 from eventlake.features.planned.sources import Source
 
 Sequences = npt.NDArray[np.int64]
 """Sequences of events, with repetitions."""
+Places = npt.NDArray[np.int64] | slice
+"""Places of some rows in the spine."""
+
+
+@dataclass(slots=True)
+class Hindsight:
+    """Adds up the hindsight of a spine's rows.
+
+    Attributes:
+        rows: Whether each row sees other events than were known at its cutoff.
+        events: By type, events that some row sees too early.
+        left_out: By type, events that some row does not see but knew at its cutoff.
+    """
+
+    rows: npt.NDArray[np.bool_]
+    events: dict[str, list[Sequences]] = field(default_factory=dict)
+    left_out: dict[str, list[Sequences]] = field(default_factory=dict)
+
+    def add(
+        self,
+        places: Places,
+        rows: npt.NDArray[np.bool_],
+        events: Mapping[str, Sequences],
+        left_out: Mapping[str, Sequences],
+    ) -> None:
+        """Add what was found of some rows."""
+        self.rows[places] |= rows
+        for kept, found in ((self.events, events), (self.left_out, left_out)):
+            for name, sequences in found.items():
+                kept.setdefault(name, []).append(sequences)
+
+    def counts(self) -> dict[str, int]:
+        """The members of a provenance; see ``look_up.hindsight``."""
+        return {
+            "hindsight_rows": int(self.rows.sum()),
+            "hindsight_events": _distinct(self.events),
+            "hindsight_left_out": _distinct(self.left_out),
+        }
+
+
+def _distinct(by_type: Mapping[str, Iterable[Sequences]]) -> int:
+    return sum(len(np.unique(np.concatenate(list(some)))) for some in by_type.values())
 
 
 def as_known(plan: Plan) -> Plan:
@@ -31,8 +75,12 @@ def as_known(plan: Plan) -> Plan:
 
 
 def compare_hindsight(
-    plan: Plan, found: Mapping[str, Source], known: Mapping[str, Source], spine: pa.Table
-) -> tuple[npt.NDArray[np.bool_], Sequences, Sequences]:
+    plan: Plan,
+    found: Mapping[str, Source],
+    known: Mapping[str, Source],
+    spine: pa.Table,
+    families: Mapping[str, pl.DataFrame] | None = None,
+) -> tuple[npt.NDArray[np.bool_], dict[str, Sequences], dict[str, Sequences]]:
     """Compare the events that rows see with those that were known at their cutoff.
 
     Args:
@@ -40,30 +88,31 @@ def compare_hindsight(
         found: Its event tables, by type.
         known: The event tables of ``as_known``.
         spine: The spine, with ``spine_row`` as its first column.
+        families: The only events to compare, by type (``source`` and ``id``); None for all events.
 
     Returns:
-        Whether each row (ordered by entity and cutoff) sees other events than were known; the
-        events that some row sees too early; the events that some row does not see but knew.
+        Whether each row sees other events than were known; by type the events that some row sees
+        too early, and those that some row does not see but knew.
     """
     rows, entities = spine_rows(plan, spine)
     cutoffs = Cutoffs(rows["code"].to_numpy(), rows["c"].to_numpy(), entities.height + 1)
     changes = np.zeros(rows.height + 1, np.int64)
-    early, left_out = [], []
+    early: dict[str, list[Sequences]] = {}
+    left_out: dict[str, list[Sequences]] = {}
     for stream in plan.parts_by_stream():
-        both_ways = [(plan, found[stream.event_type]), (as_known(plan), known[stream.event_type])]
-        stretches = []
-        # Without corrections and relations both ways have the same events, which are read once.
-        read = both_ways if known[stream.event_type].can_expire else both_ways[1:] * 2
-        for (one, source), (its_plan, its_source) in zip(both_ways, read, strict=True):
-            with kept(its_plan, stream, (), its_source, entities) as prefix:
-                stretches.append(
-                    _stretches(
-                        prefix.events,
-                        cutoffs,
-                        has_validity=one.has_validity,
-                        can_expire=source.can_expire,
-                    )
-                )
+        name = stream.event_type
+        if families is not None and name not in families:
+            continue
+        only = None if families is None else families[name]
+        stretches = [
+            _stretches(
+                events(one, stream, source, entities, (), families=only).collect(),
+                cutoffs,
+                has_validity=one.has_validity,
+                can_expire=source.can_expire,
+            )
+            for one, source in ((plan, found[name]), (as_known(plan), known[name]))
+        ]
         # Most ranges are the same in both ways, and are dropped before the expensive join.
         whole = stretches[0].columns
         seen, knew = (
@@ -82,9 +131,15 @@ def compare_hindsight(
                 # A range adds its weight at its first row and takes it back at its stop; the
                 # running sum is then the number of differences at each row.
                 changes += sign * np.bincount(places, minlength=len(changes))
-        early.append(_more(seen, both))
-        left_out.append(_more(knew, both))
-    return np.cumsum(changes)[:-1] > 0, np.concatenate(early), np.concatenate(left_out)
+        early.setdefault(name, []).append(_more(seen, both))
+        left_out.setdefault(name, []).append(_more(knew, both))
+    differ = np.empty(rows.height, np.bool_)
+    differ[cutoffs.order] = np.cumsum(changes)[:-1] > 0
+    return differ, _joined(early), _joined(left_out)
+
+
+def _joined(by_type: Mapping[str, list[Sequences]]) -> dict[str, Sequences]:
+    return {name: np.concatenate(some) for name, some in by_type.items()}
 
 
 def _stretches(

@@ -1,11 +1,10 @@
 """Computes features: checks the spine, asks one engine for parts, and finishes the columns."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import duckdb
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -15,11 +14,12 @@ from eventlake.core.instants import MAX_US, MIN_US, format_instant
 from eventlake.core.names import is_pattern
 from eventlake.errors import InvalidInputError
 from eventlake.features.aggregates.exact_columns import scaled
-from eventlake.features.aggregates.part_kinds import TREES, Added
+from eventlake.features.aggregates.part_kinds import Added
 from eventlake.features.finish import columns
-from eventlake.features.hindsight import as_known, compare_hindsight
+from eventlake.features.hindsight import Hindsight, as_known, compare_hindsight
 from eventlake.features.on_duckdb import parts as duckdb_parts
 from eventlake.features.on_polars import parts as polars_parts
+from eventlake.features.planned.early import Early
 from eventlake.features.planned.fields import SPINE_TYPES
 from eventlake.features.planned.limits import LOOK_UP_LIMITS, LookUpLimits
 from eventlake.features.planned.plan import (
@@ -28,6 +28,8 @@ from eventlake.features.planned.plan import (
 )
 from eventlake.features.planned.sources import Find, Source, sources, with_delays
 from eventlake.features.spine_hints import cast_hint, missing
+from eventlake.features.spine_pieces import Pieces, split
+from eventlake.history.corrections import FAMILY
 from eventlake.history.pinned import PinnedHistory
 from eventlake.progress import task
 from eventlake.schemas.schema import FieldType
@@ -61,56 +63,30 @@ def rows(
         CorruptionError: A segment of the history is damaged.
     """
     by_type = with_delays(plan, sources(plan, history))
-    find: Find = (duckdb_parts if engine == "duckdb" else polars_parts).parts
-    pieces = list(_pieces(plan, history, spine, limits.piece_rows))
-    if len(pieces) == 1:
-        return _table(plan, find(plan, by_type, spine, limits), spine)
-    made = []
-    with task(f"looking up {plan.features.name}", len(pieces)) as advance:
-        for some in pieces:
-            made.append(_table(plan, find(plan, _uncached(by_type), some, limits), some))
-            advance(1)
-    # Pieces are of entities, so the rows come back out of order.
-    return pa.concat_tables(made).sort_by("spine_row")
+    return _LookUp(plan, history, by_type, spine, limits).rows(engine)
 
 
-def _pieces(
-    plan: Plan, history: PinnedHistory, spine: pa.Table, piece_rows: int
-) -> Iterator[pa.Table]:
-    """The rows of a spine in pieces, each with all rows of some entities.
+def rows_and_hindsight(
+    plan: Plan,
+    history: PinnedHistory,
+    spine: pa.Table,
+    engine: str,
+    limits: LookUpLimits = LOOK_UP_LIMITS,
+) -> tuple[pa.Table, dict[str, int]]:
+    """``rows``, and their ``hindsight``, which is found along the way.
 
-    An engine holds the events of one piece at a time.
+    Args:
+        plan: A plan whose ``finds_hindsight`` is true.
+        history: As for ``rows``.
+        spine: As for ``rows``.
+        engine: As for ``rows``.
+        limits: As for ``rows``.
     """
-    events = sum(
-        count
-        for stretch in history.stretches
-        for name, count in stretch.segment.types
-        if name in plan.columns
-    )
-    # A tree keeps as many events in each node as its deepest lag looks back.
-    deepest = max(
-        (
-            part.place + 1
-            for parts in plan.parts.values()
-            for part in parts
-            if plan.strategy(part) == TREES
-        ),
-        default=1,
-    )
-    pieces = max((events + spine.num_rows * max(deepest, 1)) // piece_rows, 1)
-    if pieces == 1:
-        yield spine
-        return
-    entities = pl.DataFrame(spine.select([plan.features.spine_entity])).to_series()
-    # Dense ranks give all rows of an entity the same piece, and spread entities evenly.
-    piece = (entities.rank("dense").fill_null(0) % pieces).cast(pl.Int64)
-    for number in range(pieces):
-        yield spine.filter((piece == number).to_arrow())
-
-
-def _uncached(by_type: Mapping[str, Source]) -> dict[str, Source]:
-    """The same sources, of which nothing is cached for the next build."""
-    return {name: replace(source, identity=None) for name, source in by_type.items()}
+    look_up = _LookUp(plan, history, sources(plan, history), spine, limits)
+    found = Hindsight(np.zeros(spine.num_rows, np.bool_))
+    table = look_up.rows(engine, found)
+    look_up.compare_corrected(found)
+    return table, found.counts()
 
 
 def hindsight(
@@ -131,20 +107,90 @@ def hindsight(
         cutoff and does not see. All events that some feature reads count if they happened before
         the cutoff, in its window or not.
     """
-    by_type, then, rows = sources(plan, history), sources(as_known(plan), history), 0
-    pieces = list(_pieces(plan, history, spine, limits.piece_rows))
-    if len(pieces) > 1:
-        by_type, then = _uncached(by_type), _uncached(then)
-    early, left_out = [], []
-    for some in pieces:
-        differ, seen, missed = compare_hindsight(plan, by_type, then, some)
-        rows += int(differ.sum())
-        early.append(seen)
-        left_out.append(missed)
-    count = {"hindsight_events": early, "hindsight_left_out": left_out}
-    return {"hindsight_rows": rows} | {
-        name: len(np.unique(np.concatenate(some))) for name, some in count.items()
-    }
+    look_up = _LookUp(plan, history, sources(plan, history), spine, limits)
+    found = Hindsight(np.zeros(spine.num_rows, np.bool_))
+    if plan.related:
+        look_up.compare(found)
+    else:
+        look_up.find_early(found)
+        look_up.compare_corrected(found)
+    return found.counts()
+
+
+@dataclass(frozen=True, slots=True)
+class _LookUp:
+    """A plan, its event tables by type, and the rows that are looked up in them."""
+
+    plan: Plan
+    history: PinnedHistory
+    by_type: Mapping[str, Source]
+    spine: pa.Table
+    limits: LookUpLimits
+
+    def rows(self, engine: str, found: Hindsight | None = None) -> pa.Table:
+        """The spine with its features; adds what rows see early to ``found``."""
+        find: Find = (duckdb_parts if engine == "duckdb" else polars_parts).parts
+        pieces, made = self._pieces(_events(self.plan, self.history)), []
+        with task(f"looking up {self.plan.features.name}", pieces.number) as advance:
+            for piece, places in pieces:
+                early = None if found is None else Early(np.zeros(piece.num_rows, np.bool_))
+                parts = find(self.plan, self._cached(piece), piece, self.limits, early)
+                made.append(_columns(self.plan, parts, piece.num_rows))
+                if found is not None and early is not None:
+                    found.add(places, early.rows, early.events, {})
+                advance(1)
+        table = self.spine
+        for name in self.plan.features.columns:
+            # Taken out of each piece, so that no more than one column is there twice.
+            table = table.append_column(name, pieces.in_order([some.pop(name) for some in made]))
+        return table
+
+    def find_early(self, found: Hindsight) -> None:
+        """Add what rows see early, without looking up their features."""
+        for piece, places in self._pieces(_events(self.plan, self.history)):
+            early = Early(np.zeros(piece.num_rows, np.bool_))
+            polars_parts.look_early(self.plan, self._cached(piece), piece, early)
+            found.add(places, early.rows, early.events, {})
+
+    def compare_corrected(self, found: Hindsight) -> None:
+        """Add the hindsight of events that were corrected, and of their corrections."""
+        known = self._known()
+        families = {
+            name: source.until.select(FAMILY)
+            for name, source in known.items()
+            if source.until is not None and source.corrected
+        }
+        events = sum(some.height for some in families.values())
+        for piece, places in self._pieces(events) if families else ():
+            found.add(places, *compare_hindsight(self.plan, self.by_type, known, piece, families))
+
+    def compare(self, found: Hindsight) -> None:
+        """Add the hindsight of all events."""
+        known = self._known()
+        for piece, places in self._pieces(_events(self.plan, self.history)):
+            found.add(places, *compare_hindsight(self.plan, self.by_type, known, piece))
+
+    def _pieces(self, events: int) -> Pieces:
+        return split(self.plan, self.spine, events, self.limits.piece_rows)
+
+    def _known(self) -> Mapping[str, Source]:
+        return sources(as_known(self.plan), self.history)
+
+    def _cached(self, piece: pa.Table) -> Mapping[str, Source]:
+        """The event tables, of which nothing is cached for the next build if there are pieces."""
+        if piece is self.spine:
+            return self.by_type
+        return {name: replace(source, identity=None) for name, source in self.by_type.items()}
+
+
+def _events(plan: Plan, history: PinnedHistory) -> int:
+    """The number of events of a plan's types, at most."""
+    return sum(
+        count
+        for stretch in history.stretches
+        for name, count in stretch.segment.types
+        if name in plan.columns
+    )
 
 
 def check_spine(plan: Plan, history: PinnedHistory, spine: pa.Table) -> None:
@@ -244,18 +290,22 @@ def answered(connection: duckdb.DuckDBPyConnection, plan: Plan, spine: pa.Table)
 
     All events in the tables count as known.
     """
-    return _table(plan, duckdb_parts.joined_on(connection, plan, spine), spine)
-
-
-def _table(plan: Plan, parts: Mapping[Part, pa.ChunkedArray], spine: pa.Table) -> pa.Table:
     table = spine
+    parts = duckdb_parts.joined_on(connection, plan, spine)
+    for name, column in _columns(plan, parts, spine.num_rows).items():
+        table = table.append_column(name, column)
+    return table
+
+
+def _columns(
+    plan: Plan, parts: Mapping[Part, pa.ChunkedArray | pa.Array], rows: int
+) -> dict[str, pa.Array]:
+    """The column of every feature, of the parts that an engine returned."""
     typed = {
         part: _typed(part, array, plan.columns[part.stream.event_type].get(part.column))
         for part, array in parts.items()
     }
-    for name, column in columns(plan, typed, spine.num_rows).items():
-        table = table.append_column(name, column)
-    return table
+    return columns(plan, typed, rows)
 
 
 def _typed(part: Part, array: pa.ChunkedArray | pa.Array, kind: FieldType | None) -> pa.Array:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +12,14 @@ from eventlake.core.documents.dataset import CONSTRUCTION
 from eventlake.core.sql import alike_in_sql
 from eventlake.errors import InvalidInputError, InvalidProjectionError
 from eventlake.features.feature_set import FeatureSet
-from eventlake.features.look_up import COMPILER, ENGINES, check_spine, hindsight, rows
+from eventlake.features.look_up import (
+    COMPILER,
+    ENGINES,
+    check_spine,
+    hindsight,
+    rows,
+    rows_and_hindsight,
+)
 from eventlake.features.spines.unmatched import unmatched
 from eventlake.history.sql.duckdb_views import ENTITY
 from eventlake.projections.computation import Computation, EntityColumns, RunOptions
@@ -93,7 +101,11 @@ class FeatureProjections(Kind):
         engine = other if options.conditions.shuffled else projection.engine
         # The time of an event without one is its ``recorded_at``.
         clock = plan.known_at_cutoff or history.undated
-        return PreparedRun(dict(plan.schemas), clock, lambda: rows(plan, history, spine, engine))
+        look_up = partial(rows, plan, history, spine, engine)
+        counted = partial(rows_and_hindsight, plan, history, spine, engine)
+        return PreparedRun(
+            dict(plan.schemas), clock, look_up, counted if plan.finds_hindsight else None
+        )
 
     def entity_columns(self, computation: Computation) -> EntityColumns:
         """See ``Kind.entity_columns``. Each row belongs to one row of the spine."""
@@ -113,13 +125,16 @@ class FeatureProjections(Kind):
             return {}
         return unmatched(computation.feature_plan, computation.history, rows)
 
+    def has_hindsight(self, projection: Projection) -> bool:
+        """See ``Kind.has_hindsight``."""
+        return projection.feature_set.known == "watermark"
+
     def hindsight(self, computation: Computation) -> Mapping[str, int]:
         """See ``Kind.hindsight``."""
-        plan = computation.feature_plan
-        if plan.known_at_cutoff or computation.spine is None:
+        if computation.spine is None or not self.has_hindsight(computation.projection):
             return {}
-        return hindsight(plan, computation.history, computation.spine)
+        return hindsight(computation.feature_plan, computation.history, computation.spine)
 
     def provenance(self, computation: Computation) -> Mapping[str, Any]:
-        """See ``Kind.provenance``. The engine, and how much hindsight the rows have."""
-        return {"engine": computation.projection.engine, **self.hindsight(computation)}
+        """See ``Kind.provenance``. The engine."""
+        return {"engine": computation.projection.engine}

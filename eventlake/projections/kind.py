@@ -118,8 +118,13 @@ class Kind:
         del computation, rows
         return {}
 
+    def has_hindsight(self, projection: Projection) -> bool:
+        """Whether rows may see, as declared, what was not yet known at their cutoffs."""
+        del projection
+        return False
+
     def hindsight(self, computation: Computation) -> Mapping[str, int]:
-        """How much the rows see that was not yet known at their cutoffs; provenance members."""
+        """Count how much that is, in a look at all events of its own; provenance members."""
         del computation
         return {}
 

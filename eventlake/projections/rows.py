@@ -1,6 +1,6 @@
 """Turns an engine's result into a dataset's rows: types, unique key, key order, validation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,11 +28,14 @@ class PreparedRun:
         schemas: The hash of the schema by event type, for every event table that it reads.
         reads_clock: Whether its rows can depend on ``recorded_at``.
         rows: Runs it, and returns the rows as the engine does.
+        rows_and_hindsight: Runs it as well, and counts the hindsight of the rows along the way
+            (members of a provenance); None if that cannot be counted so, or there is none.
     """
 
     schemas: dict[str, str]
     reads_clock: bool
     rows: Callable[[], pa.Table]
+    rows_and_hindsight: Callable[[], tuple[pa.Table, Mapping[str, int]]] | None = None
 
 
 def declared_types(schema: Any) -> Types:

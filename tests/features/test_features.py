@@ -19,7 +19,7 @@ from eventlake.features import look_up as features_run
 from eventlake.features.engine_cache import ENGINE_CACHE
 from eventlake.features.feature_set import FeatureSet
 from eventlake.features.on_duckdb import database as duckdb_tables
-from eventlake.features.on_polars import parts as polars_parts
+from eventlake.features.on_polars import cached_events
 from eventlake.features.planned.limits import LookUpLimits
 from eventlake.features.planned.plan import _Compiler, compiled
 from eventlake.projections import features as projections
@@ -677,9 +677,9 @@ def test_what_was_sorted_before_is_used_again_and_never_for_other_events(
     lake = el.create(tmp_path / "lake", "tests.eventlake/kept")
     lake.register("payment", SCHEMA)
     read = []
-    collected, created = polars_parts.events, duckdb_tables.Tables._create
+    collected, created = cached_events.events, duckdb_tables.Tables._create
     monkeypatch.setattr(
-        polars_parts, "events", lambda *given: read.append(given) or collected(*given)
+        cached_events, "events", lambda *given: read.append(given) or collected(*given)
     )
     reading = re.compile(r'(main|latest)."payment"')
     monkeypatch.setattr(
@@ -687,8 +687,9 @@ def test_what_was_sorted_before_is_used_again_and_never_for_other_events(
         "_create",
         lambda *g: (reading.search(g[2]) and read.append(g)) or created(*g),
     )
-    look_up = partial(features_run.rows, limits=LookUpLimits(few_pairs=few))
-    monkeypatch.setattr(projections, "rows", look_up)
+    for name in ("rows", "rows_and_hindsight"):
+        look_up = partial(getattr(features_run, name), limits=LookUpLimits(few_pairs=few))
+        monkeypatch.setattr(projections, name, look_up)
     ENGINE_CACHE.clear()
 
     def counts(spine=SPINE, **how):
@@ -707,8 +708,8 @@ def test_what_was_sorted_before_is_used_again_and_never_for_other_events(
     assert (counts(SPINE.with_columns(cutoff=instants(2, 2, 9))), len(read)) == ([1, 0, 1], 1)
     assert (counts(SPINE[::-1]), len(read)) == ([1, 0, 1], 1)
     assert (counts(SPINE[:1]), len(read)) == ([1], 2)
-    # Hindsight is counted by a look of its own.
-    assert (counts(known="watermark"), len(read)) == ([1, 0, 1], 4)
+    # Hindsight is found in the same events.
+    assert (counts(known="watermark"), len(read)) == ([1, 0, 1], 3)
     lake.append([event(2, day=2, amount=2)])
     read.clear()
     assert (counts(), len(read)) == ([2, 0, 2], 1)
@@ -867,11 +868,11 @@ def test_many_events_and_rows_are_looked_up_piece_by_piece(lake, monkeypatch, en
     monkeypatch.setattr(
         module,
         "parts",
-        lambda plan, sources, some, limits: (
-            found.append(some.num_rows) or plain(plan, sources, some, limits)
+        lambda plan, sources, some, limits, early: (
+            found.append(some.num_rows) or plain(plan, sources, some, limits, early)
         ),
     )
-    for name in ("rows", "hindsight"):
+    for name in ("rows", "rows_and_hindsight", "hindsight"):
         look_up = partial(getattr(features_run, name), limits=LookUpLimits(piece_rows=4))
         monkeypatch.setattr(projections, name, look_up)
     again = lake.build(FEATURES, spine=spine, engine=engine, force=True)
@@ -921,6 +922,37 @@ def test_rows_that_see_what_was_recorded_after_their_cutoff_are_counted(tmp_path
         "cash", known="watermark", features=[el.count("payment", where={"method": "cash"})]
     )
     assert lake.build(cash, spine=SPINE, engine=engine).provenance["hindsight_rows"] == 0
+
+
+@pytest.mark.parametrize("how", ["earlier", "buckets", "relations"])
+def test_a_build_that_does_not_look_at_all_events_says_that_hindsight_was_not_counted(
+    tmp_path, how
+):
+    lake = filled(el.create(tmp_path / "lake", "tests.eventlake/features"))
+    features, spine, asked = HINDSIGHT, SPINE, {}
+    if how == "earlier":
+        lake.build(HINDSIGHT, spine=SPINE)
+        spine = GROWN
+    elif how == "buckets":
+        asked = {"buckets": 2}
+    else:
+        lake.register("owned", {"type": "object", "properties": {"owner": {"type": "string"}}})
+        owned = {"source": "crm", "type": "owned", "subject": "/loan/1", "data": {"owner": "ann"}}
+        lake.append([owned | {"id": "owned-1", "time": BEGIN.isoformat()}])
+        features = replace(HINDSIGHT, via=(el.relation("owned", child="subject", parent="owner"),))
+        spine = SPINE.select(pl.lit("ann").alias("owner"), "cutoff")
+    made = lake.build(features, spine=spine, **asked)
+    assert made.provenance["way"].endswith("; hindsight not counted")
+    assert "hindsight_rows" not in made.provenance
+    assert ("hindsight", "not counted; el.check_leakage(dataset) counts it") in made.card().facts
+    # That ann owns a loan was recorded after the cutoffs.
+    seen = 3 if how == "relations" else 0
+    assert el.check_leakage(made).hindsight["hindsight_rows"] == seen
+    report = lake.verify(deep=True)
+    assert (report.ok, report.unproven) == (True, ())
+    if how != "relations":
+        again = lake.build(features, spine=spine, force=True)
+        assert again.content_hash == made.content_hash
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Declared features are what a plain loop over all events says, on both engines: with ties, late events, corrections, large numbers."""
 
 from decimal import Decimal, localcontext
+from itertools import product
 from pathlib import Path
 
 import polars as pl
@@ -13,7 +14,7 @@ from eventlake.columns.hashing.content import content_hash
 from eventlake.datasets.building.given_spine import given_spine
 from eventlake.errors import InvalidInputError
 from eventlake.features.aggregates.table import AGGREGATES
-from eventlake.features.look_up import hindsight, rows
+from eventlake.features.look_up import ENGINES, hindsight, rows, rows_and_hindsight
 from eventlake.features.on_polars import parts as polars_parts
 from eventlake.features.planned.limits import LookUpLimits
 from eventlake.features.planned.plan import compiled
@@ -137,9 +138,14 @@ def test_features_are_what_a_loop_over_all_events_says(known, events, question):
     if known == "watermark":
         history = lake.snapshot().history
         plan = compiled(features, history.catalogue)
-        assert hindsight(plan, history, given_spine(spine)) == looked_back(
-            plan, events, asked, by, depth, via
-        )
+        numbered, expected = given_spine(spine), looked_back(plan, events, asked, by, depth, via)
+        assert hindsight(plan, history, numbered) == expected
+        assert hindsight(plan, history, numbered, LookUpLimits(piece_rows=3)) == expected
+        assert plan.finds_hindsight is not via
+        for engine, few, piece_rows in product(ENGINES, (20, -1), (3, 10**6)) if not via else ():
+            limits = LookUpLimits(few_pairs=few, piece_rows=piece_rows)
+            table, found = rows_and_hindsight(plan, history, numbered, engine, limits)
+            assert (content_hash(table), found) == (content_hash(one), expected)
 
 
 def payments_of(name, events, cutoff, known, by, depth, via):

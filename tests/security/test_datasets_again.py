@@ -216,6 +216,17 @@ def test_a_provenance_that_says_otherwise_how_much_was_seen_early_is_found(root,
     assert reason.startswith(f"it records {name} = None, but counting again gives {right}")
 
 
+def test_a_provenance_that_has_counts_of_hindsight_cannot_say_that_nobody_counted(root):
+    seen = el.FeatureSet("risk", features=[el.count(TYPE).name("n")], known="watermark")
+    el.open(root).build(seen, spine=el.spine.on(TYPE))
+    (path,) = root.glob("builds/risk/*/*/provenance.json")
+    said = unseal(path.read_bytes(), "")
+    way = f"{said['way']}; hindsight not counted"
+    path.write_bytes(seal(said | {"way": way, "hindsight_rows": said["hindsight_rows"] + 1}))
+    [problem], _ = found(root)
+    assert "it records hindsight_rows" in problem
+
+
 def test_a_spine_that_another_version_of_eventlake_made_otherwise_is_listed(root):
     el.open(root).build(FEATURES, spine=LABELLED)
     (path,) = root.glob("builds/risk/*/*/provenance.json")

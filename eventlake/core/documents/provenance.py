@@ -1,5 +1,6 @@
 """``provenance.json``: facts about a build attempt that are not part of the dataset's identity."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -24,6 +25,10 @@ from eventlake.core.hashing.canonical import CHECKSUM
 
 PART = "part-"
 """Prefix of the files with rows."""
+NOT_COUNTED = "hindsight not counted"
+"""The end of ``way`` where hindsight was possible and a build did not count it."""
+HINDSIGHT = frozenset({"hindsight_events", "hindsight_left_out", "hindsight_rows"})
+"""The members that count it."""
 _NOUN = "provenance"
 
 
@@ -76,6 +81,12 @@ class ProvenanceDocument(Document):
     unmatched: list[Column] | UnsetType = UNSET
     way: Line | UnsetType = UNSET
     workers: Positive | UnsetType = UNSET
+
+
+def is_uncounted(provenance: Mapping[str, Any]) -> bool:
+    """Whether a provenance says that hindsight was not counted, and has no count of it."""
+    says_so = str(provenance.get("way", "")).endswith(NOT_COUNTED)
+    return says_so and not HINDSIGHT.intersection(provenance)
 
 
 def read_provenance(data: bytes, where: str) -> dict[str, Any]:

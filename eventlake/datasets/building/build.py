@@ -28,6 +28,7 @@ from eventlake.datasets.building.ready import (
     compute_in_full,
     hashed,
     ready,
+    uncounted,
 )
 from eventlake.datasets.building.reuse_features import cutoffs_of
 from eventlake.datasets.lease_timing import LEASE_TIMING, LeaseTiming
@@ -230,6 +231,7 @@ def _compute_and_publish(
     provenance = {
         **_provenance(history, started),
         **built.how,
+        **built.hindsight,
         **ready_build.spine_facts,
         **({_UNMATCHED: unmatched} if unmatched else {}),
         **ready_build.kind.provenance(computation),
@@ -350,7 +352,10 @@ def _compute(ready_build: ReadyBuild, request: Request, earlier: EarlierBuilds) 
             return hashed(
                 ready_build,
                 found.rows,
-                {"way": f"{found.changed} anew", "derived_from": found.base},
+                {
+                    "way": uncounted(ready_build, f"{found.changed} anew"),
+                    "derived_from": found.base,
+                },
             )
         why = found
     if request.workers == 1 and request.buckets is None:
@@ -363,8 +368,9 @@ def _compute(ready_build: ReadyBuild, request: Request, earlier: EarlierBuilds) 
         executor=request.executor,
         rewrite=request.force,
     )
+    way = f"in full, in {counted(buckets, 'bucket')} by {projection.by}: {why}"
     how = {
-        "way": f"in full, in {counted(buckets, 'bucket')} by {projection.by}: {why}",
+        "way": uncounted(ready_build, way),
         "buckets": buckets,
         "workers": request.workers,
     }

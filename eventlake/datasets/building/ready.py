@@ -1,13 +1,14 @@
 """Preparing a build: the recipe of a computation, and the hashes of its rows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 
 from eventlake.columns.hashing.content import content_hash, logical_type, schema_of
 from eventlake.core.documents.dataset import DatasetManifest, Recipe, Spine
+from eventlake.core.documents.provenance import NOT_COUNTED
 from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.database import UNLIMITED, Limits
 from eventlake.progress import task
@@ -47,11 +48,13 @@ class BuildResult:
         manifest: The dataset's identity.
         rows: The rows in key order.
         how: How the rows were computed (provenance only).
+        hindsight: The hindsight of the rows, if it was counted (provenance only).
     """
 
     manifest: DatasetManifest
     rows: pa.Table
     how: dict[str, Any] = field(default_factory=dict)
+    hindsight: Mapping[str, int] = field(default_factory=dict)
 
 
 def ready(
@@ -115,12 +118,23 @@ def make(ready_build: ReadyBuild, *, changed_only: bool = False) -> BuildResult:
 
 def compute_in_full(ready_build: ReadyBuild, how: str) -> BuildResult:
     """Run a projection over its whole history; ``how`` is recorded in the provenance."""
+    prepared = ready_build.prepared
     with task(f"building {ready_build.recipe.name}", 2) as advance:
-        result = ready_build.prepared.rows()
+        hindsight: Mapping[str, int] = {}
+        if prepared.rows_and_hindsight is None:
+            result, how = prepared.rows(), uncounted(ready_build, how)
+        else:
+            result, hindsight = prepared.rows_and_hindsight()
         advance(1)
         built = hashed(ready_build, finish(ready_build.computation, result), {"way": how})
         advance(1)
-    return built
+    return replace(built, hindsight=hindsight)
+
+
+def uncounted(ready_build: ReadyBuild, how: str) -> str:
+    """How rows were computed, whose hindsight was not counted; says so if they may have some."""
+    has_hindsight = ready_build.kind.has_hindsight(ready_build.computation.projection)
+    return f"{how}; {NOT_COUNTED}" if has_hindsight else how
 
 
 def hashed(ready_build: ReadyBuild, rows: pa.Table, how: dict[str, Any]) -> BuildResult:

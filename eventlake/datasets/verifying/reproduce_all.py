@@ -10,6 +10,7 @@ from typing import Any
 
 from eventlake.columns.hashing.content import content_hash
 from eventlake.core.documents.dataset import UNCHECKED, DatasetManifest, Spine
+from eventlake.core.documents.provenance import is_uncounted
 from eventlake.database import Limits
 from eventlake.datasets.building.build_once import dataset_statement
 from eventlake.datasets.building.environment import environment
@@ -94,14 +95,17 @@ def _reproduce(
         archive, history, archive.spine(), trust=trust, limits=limits
     )
     try:
-        now = make(ready_build, changed_only=True).manifest
+        built = make(ready_build, changed_only=True)
     except NotIdenticalError as error:
         _report_difference(archive, tally, ready_build.recipe.engine_version, error.message)
         return tally, False
+    now = built.manifest
     _check_spines(archive, history, tally)
-    counts = ready_build.kind.hindsight(ready_build.computation)
-    for provenance, _ in archive.attempts():
-        _check_counts(provenance, counts, tally)
+    told = [provenance for provenance, _ in archive.attempts() if not is_uncounted(provenance)]
+    if told:
+        counts = built.hindsight or ready_build.kind.hindsight(ready_build.computation)
+        for provenance in told:
+            _check_counts(provenance, counts, tally)
     proved = now.manifest_hash == then.manifest_hash
     if not proved and not _equal_except_engine_version(then, now):
         differences = [

@@ -3,13 +3,17 @@
 from collections.abc import Mapping
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from eventlake.core.names import AS_RECORDED, LATEST
 from eventlake.core.sql import identifier, integer
 from eventlake.database import Resources, open_database
-from eventlake.features.on_duckdb.events import BELONGS_TABLE, rows_of
+from eventlake.features.on_duckdb.events import BELONGS_TABLE, rows_of, value_of
+from eventlake.features.planned.early import RECORDED, Events, find_early
+from eventlake.features.planned.entity_keys import Cutoffs, Integers, Scale
 from eventlake.features.planned.plan import Plan
 from eventlake.features.planned.sources import Source
 from eventlake.history.sql.duckdb_views import create_lifetimes, create_table, files_of
@@ -26,7 +30,7 @@ def entities_of(column: pa.ChunkedArray) -> pa.Table:
     names = pc.unique(column).drop_null()
     # Sorted, because a cached database serves only equal entities with equal numbers.
     names = names.take(pc.sort_indices(names))
-    return pa.table({"name": names, "entity": pa.array(range(len(names)), pa.int64())})
+    return pa.table({"name": names, "entity": pa.array(np.arange(len(names)))})
 
 
 class Tables:
@@ -64,14 +68,20 @@ class Tables:
         # The copy stays; the caller's memory is released.
         self.connection.unregister("entities")
         self.names: dict[str, str] = {}
+        self._sorted: dict[str, Events] = {}
 
     @property
     def size_bytes(self) -> int:
         """Approximate size in bytes."""
-        return _OPEN_BYTES + int(
-            self.connection.execute(
-                "SELECT sum(memory_usage_bytes) FROM duckdb_memory()"
-            ).fetchall()[0][0]
+        in_order = sum(one.size_bytes for one in self._sorted.values())
+        return (
+            _OPEN_BYTES
+            + in_order
+            + int(
+                self.connection.execute(
+                    "SELECT sum(memory_usage_bytes) FROM duckdb_memory()"
+                ).fetchall()[0][0]
+            )
         )
 
     def ask(self, plan: Plan, spine: pa.Table) -> None:
@@ -100,6 +110,32 @@ class Tables:
         )
         found = self.connection.execute("SELECT DISTINCT piece FROM pieces ORDER BY piece")
         return [piece for (piece,) in found.fetchall()]
+
+    def early(self, events: str) -> tuple[npt.NDArray[np.bool_], Integers]:
+        """Which of ``rows`` see events early, and the sequences of these; see ``find_early``.
+
+        Args:
+            events: Name of the table of a stream's events, with ``RECORDED``.
+        """
+        nobody = len(self.entities)
+        codes, cutoffs = self._columns(
+            f"SELECT coalesce(entity, {integer(nobody)}), c FROM rows ORDER BY spine_row"
+        )
+        if events not in self._sorted:
+            self._sorted[events] = self._in_order(events)
+        return find_early(self._sorted[events], Cutoffs(codes, cutoffs, nobody + 1))
+
+    def _in_order(self, events: str) -> Events:
+        """The events of a stream by entity and time, by which they are found faster."""
+        codes, times, recorded, sequences = self._columns(
+            f"SELECT entity, t, {value_of(RECORDED)}, sequence FROM {events}"
+        )
+        scale = Scale(codes, times, len(self.entities) + 1)
+        order = np.argsort(scale.keys)
+        return Events(codes[order], recorded[order], sequences[order], scale, scale.keys[order])
+
+    def _columns(self, query: str) -> list[Integers]:
+        return [np.asarray(one) for one in self.connection.sql(query).to_arrow_table().columns]
 
     def materialize(self, query: str) -> str:
         """Create the table of a query, unless it exists.

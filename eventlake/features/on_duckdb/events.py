@@ -7,6 +7,7 @@ from eventlake.core.sql import identifier, integer, quoted
 from eventlake.features.aggregates.part_kinds import EXTREMES, PLACES, Added
 from eventlake.features.declared.conditions import Condition
 from eventlake.features.declared.window import Window
+from eventlake.features.planned.early import RECORDED
 from eventlake.features.planned.edges import ENTER, NEVER, TIME, Edge
 from eventlake.features.planned.literals import in_sql
 from eventlake.features.planned.nested_fields import unfolded_sql
@@ -55,19 +56,19 @@ def _entity_of(plan: Plan, stream: Stream) -> str:
     )
 
 
-def events_of(plan: Plan, stream: Stream, parts: Sequence[Part], *, can_expire: bool) -> str:
+def events_of(plan: Plan, stream: Stream, columns: Sequence[str], *, can_expire: bool) -> str:
     """A query of the events of a stream whose entity is in ``names``.
 
     Args:
         plan: The plan.
         stream: The stream.
-        parts: Parts whose columns are selected.
+        columns: Columns of the event table to select, or ``RECORDED``.
         can_expire: Whether some event ceases to count at some time.
     """
     kinds = plan.columns[stream.event_type]
     known, related = plan.known_at_cutoff, bool(plan.related)
     superseded = known and can_expire
-    chosen = dict.fromkeys(part.column for part in parts if part.column)
+    chosen = dict.fromkeys(columns)
     shown = [
         "entity",
         "t",
@@ -92,7 +93,7 @@ def events_of(plan: Plan, stream: Stream, parts: Sequence[Part], *, can_expire: 
     # Both skip nulls: an event that is still valid, or still belongs, has no end.
     inner += [f"greatest({', '.join(begins)}) AS r"] if begins else []
     inner += [f"least({', '.join(stops)}) AS u"] if stops else []
-    inner += [f"{identifier(name)} AS {value_of(name)}" for name in chosen]
+    inner += [f"{_column(name)} AS {value_of(name)}" for name in chosen]
     # With its schema: an event type may have the name of one of our tables.
     table = unfolded_sql(
         ("main." if known else "latest.") + identifier(stream.event_type),
@@ -109,6 +110,12 @@ def events_of(plan: Plan, stream: Stream, parts: Sequence[Part], *, can_expire: 
     condition = f" WHERE {' AND '.join(where)}" if where else ""
     return f"""SELECT {", ".join(shown)}
     FROM (SELECT {", ".join(inner)} FROM {table}{condition}) JOIN names USING (name)"""
+
+
+def _column(name: str) -> str:
+    if name != RECORDED:
+        return identifier(name)
+    return "epoch_us(CASE WHEN corrects IS NULL THEN recorded_at ELSE time END)"
 
 
 def is_counted(plan: Plan, *, few: bool) -> bool:

@@ -22,6 +22,7 @@ from eventlake.features.on_duckdb.events import (
     value_of,
 )
 from eventlake.features.on_duckdb.joins_and_trees import joined, treed
+from eventlake.features.planned.early import RECORDED, Early
 from eventlake.features.planned.limits import LOOK_UP_LIMITS, LookUpLimits
 from eventlake.features.planned.plan import Part, Plan, Stream
 from eventlake.features.planned.sources import Source, check_sums
@@ -36,6 +37,7 @@ def parts(
     by_type: Mapping[str, Source],
     spine: pa.Table,
     limits: LookUpLimits = LOOK_UP_LIMITS,
+    early: Early | None = None,
 ) -> dict[Part, pa.ChunkedArray]:
     """See ``Find``."""
     made: dict[Part, pa.ChunkedArray] = {}
@@ -51,8 +53,10 @@ def parts(
         tables.ask(plan, spine)
         for stream, wanted in plan.parts_by_stream().items():
             source = by_type[stream.event_type]
+            columns = [part.column for part in wanted if part.column]
+            columns += [RECORDED] if early is not None else []
             events = tables.materialize(
-                events_of(plan, stream, wanted, can_expire=source.can_expire)
+                events_of(plan, stream, columns, can_expire=source.can_expire)
             )
             # Before anything is added up: afterwards an overflow would be the engine's error, and
             # differ.
@@ -84,6 +88,8 @@ def parts(
                     plan, wanted, source, tables, events, most_pairs=limits.joined_pairs
                 )
             made |= {part: made[other] for part, other in alike.items()}
+            if early is not None:
+                early.add(stream.event_type, *tables.early(events))
     return made
 
 
@@ -103,7 +109,8 @@ def joins(
         Some of the parts, and the query that returns them by ``spine_row`` as ``p0``, ``p1``, ….
     """
     for some in _batches(parts):
-        events = events_of(plan, stream, some, can_expire=can_expire)
+        columns = [part.column for part in some if part.column]
+        events = events_of(plan, stream, columns, can_expire=can_expire)
         if any(part.is_placed for part in some):
             events = placed(f"(\n    {events})", counted=is_counted(plan, few=True))
         tables = {"names": names_of(plan), "rows": rows_of(plan), "e": events}

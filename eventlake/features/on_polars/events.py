@@ -9,6 +9,7 @@ import pyarrow as pa
 from eventlake.core.names import AS_RECORDED, LATEST
 from eventlake.features.declared.conditions import Condition
 from eventlake.features.declared.window import Window
+from eventlake.features.planned.early import RECORDED
 from eventlake.features.planned.edges import ENTER, NEVER, TIME, Edge
 from eventlake.features.planned.literals import in_polars
 from eventlake.features.planned.nested_fields import unfolded
@@ -16,7 +17,7 @@ from eventlake.features.planned.plan import Plan, Stream
 from eventlake.features.planned.relations import CHILD, PARENT, SINCE, TILL
 from eventlake.features.planned.sources import Source
 from eventlake.history import polars_scan
-from eventlake.history.corrections import SPOKE, UNTIL
+from eventlake.history.corrections import FAMILY, SPOKE, UNTIL
 from eventlake.schemas.schema import FieldType
 
 
@@ -79,7 +80,13 @@ def is_inside(window: Window, *, has_validity: bool, can_expire: bool) -> pl.Exp
 
 
 def events(
-    plan: Plan, stream: Stream, source: Source, entities: pl.DataFrame, columns: Sequence[str]
+    plan: Plan,
+    stream: Stream,
+    source: Source,
+    entities: pl.DataFrame,
+    columns: Sequence[str],
+    *,
+    families: pl.DataFrame | None = None,
 ) -> pl.LazyFrame:
     """The events of a stream and of some entities, ordered by entity, time and sequence.
 
@@ -88,7 +95,8 @@ def events(
         stream: The stream.
         source: Its event table.
         entities: ``entity`` and its number ``code``.
-        columns: Columns of the event table to select.
+        columns: Columns of the event table to select, or ``RECORDED``.
+        families: ``source`` and ``id`` of the only events to read; None for all events.
 
     Returns:
         ``code``, ``t``, ``sequence``, the columns as ``value_of`` names them and, if the plan and
@@ -97,6 +105,8 @@ def events(
     """
     known = plan.known_at_cutoff
     whole = polars_scan.table(source.table, AS_RECORDED if known else LATEST)
+    if families is not None:
+        whole = whole.join(families.lazy(), on=FAMILY, how="semi")
     frame = unfolded(whole, plan.nested[stream.event_type])
     if source.until is not None and source.corrected:
         frame = frame.join(source.until.lazy(), on=["source", "id"], how="left").filter(
@@ -116,9 +126,16 @@ def events(
     # Both skip nulls: an event that is still valid, or still belongs, has no end.
     shown += [pl.max_horizontal(begins).alias("r")] if begins else []
     shown += [pl.min_horizontal(stops).alias("u")] if stops else []
-    shown += [pl.col(name).alias(value_of(name)) for name in columns]
+    shown += [_column(name).alias(value_of(name)) for name in columns]
     numbered = frame.select(shown).join(entities.lazy(), on="entity", how="inner").drop("entity")
     return numbered.sort("code", "t", "sequence")
+
+
+def _column(name: str) -> pl.Expr:
+    if name != RECORDED:
+        return pl.col(name)
+    first = pl.col("corrects").is_null()
+    return pl.when(first).then(pl.col("recorded_at")).otherwise(pl.col("time")).dt.epoch("us")
 
 
 def entity_of(plan: Plan, event_type: str) -> pl.Expr:

@@ -8,9 +8,9 @@ such as quantiles, join rows and events.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
@@ -18,14 +18,16 @@ from eventlake.core.counts import MAX_INT64
 from eventlake.features.aggregates.part_kinds import EXTREMES, PLACES, Added, Holistic
 from eventlake.features.declared.bound import Bound
 from eventlake.features.declared.window import Window
-from eventlake.features.engine_cache import ENGINE_CACHE
-from eventlake.features.on_polars.events import edge_of, events, is_inside, spine_rows, value_of
+from eventlake.features.on_polars.cached_events import kept
+from eventlake.features.on_polars.events import edge_of, is_inside, spine_rows, value_of
 from eventlake.features.on_polars.running_max import latest_before, running
 from eventlake.features.on_polars.segment_tree import greatest
-from eventlake.features.on_polars.sorted_events import Cutoffs, Integers, Prefix, Scale, Sorted
+from eventlake.features.on_polars.sorted_events import Prefix, Sorted
+from eventlake.features.planned.early import RECORDED, Early, Events, find_early
 from eventlake.features.planned.edges import ENTER, LEAVE, TIME, Edge, probes
+from eventlake.features.planned.entity_keys import Cutoffs, Integers, Scale
 from eventlake.features.planned.limits import LOOK_UP_LIMITS, LookUpLimits
-from eventlake.features.planned.plan import Part, Plan, Stream
+from eventlake.features.planned.plan import Part, Plan
 from eventlake.features.planned.sources import Source, check_sums
 
 Look = tuple[Edge, Bound | None]
@@ -37,6 +39,7 @@ def parts(
     by_type: Mapping[str, Source],
     spine: pa.Table,
     limits: LookUpLimits = LOOK_UP_LIMITS,
+    early: Early | None = None,
 ) -> dict[Part, pa.ChunkedArray | pa.Array]:
     """See ``Find``."""
     rows, entities = spine_rows(plan, spine)
@@ -46,35 +49,25 @@ def parts(
             by_type[stream.event_type],
             sorted({part.column for part in wanted if part.column}),
         )
+        columns += [RECORDED] if early is not None else []
         with kept(plan, stream, columns, source, entities) as prefix:
             answers = _Answers(plan, wanted, source, rows, prefix, joined_pairs=limits.joined_pairs)
             # Before anything is added up, by the same rule as on DuckDB.
             check_sums(plan, stream, wanted, answers.bounds)
             made |= answers.answer()
+            if early is not None:
+                early.add(stream.event_type, *answers.early())
     return made
 
 
-@contextmanager
-def kept(
-    plan: Plan, stream: Stream, columns: Sequence[str], source: Source, entities: pl.DataFrame
-) -> Iterator[Prefix]:
-    """Yield the events of some entities, from the cache or read now; see ``events``."""
-    # Everything that decides the sorted events. Windows do not: they are looked up in them.
-    identity = (
-        source.identity,
-        stream,
-        *columns,
-        plan.known_at_cutoff,
-        plan.features.by,
-        plan.features.depth,
-    )
-    key = None if source.identity is None else identity
-
-    def make() -> Prefix:
-        return Prefix(entities, events(plan, stream, source, entities, columns).collect(), {}, {})
-
-    with ENGINE_CACHE.taken(key, entities, make) as prefix:
-        yield prefix
+def look_early(plan: Plan, by_type: Mapping[str, Source], spine: pa.Table, early: Early) -> None:
+    """Find what the rows of a spine see early, and no part."""
+    rows, entities = spine_rows(plan, spine)
+    for stream in plan.parts_by_stream():
+        source = by_type[stream.event_type]
+        with kept(plan, stream, [RECORDED], source, entities) as prefix:
+            answers = _Answers(plan, (), source, rows, prefix, joined_pairs=0)
+            early.add(stream.event_type, *answers.early())
 
 
 class _Answers:
@@ -148,6 +141,14 @@ class _Answers:
             else:
                 made = self._at(part, self._places_of(part, self._inside(part, ended=False)))
             yield part, made.to_arrow()
+
+    def early(self) -> tuple[npt.NDArray[np.bool_], Integers]:
+        """Which rows see events early, and the sequences of these events."""
+        codes, recorded, sequences = (
+            self._sorted[name].to_numpy() for name in ("code", value_of(RECORDED), "sequence")
+        )
+        time = self._edge(Edge(TIME, Window()))
+        return find_early(Events(codes, recorded, sequences, time.scale, time.keys), self._order)
 
     def _looks(self, part: Part) -> tuple[Look, Look]:
         """Looks at a window's end and start; the start is the entity's if nothing leaves."""

@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from eventlake.features.on_polars.sorted_events import Integers
 from eventlake.features.planned.edges import NEVER
+from eventlake.features.planned.entity_keys import Integers
 
 
 def running(

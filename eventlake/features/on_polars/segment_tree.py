@@ -7,7 +7,7 @@ one per level, however long the ranges are.
 
 import numpy as np
 
-from eventlake.features.on_polars.sorted_events import Integers
+from eventlake.features.planned.entity_keys import Integers
 
 
 def greatest(first: Integers, stop: Integers, ranks: Integers, places: int, depth: int) -> Integers:

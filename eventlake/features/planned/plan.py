@@ -115,6 +115,11 @@ class Plan:
         """Whether an event counts only if it was recorded before the cutoff."""
         return self.features.known == "cutoff"
 
+    @property
+    def finds_hindsight(self) -> bool:
+        """Whether engines can find what rows see early while they look up features."""
+        return not self.has_validity
+
     def strategy(self, part: Part) -> str:
         """How an engine finds a part that it does not join: one of ``part_kinds``' strategies."""
         return part.kind.strategy(

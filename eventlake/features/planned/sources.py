@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from eventlake.errors import InvalidInputError
 from eventlake.features.aggregates.part_kinds import Added
+from eventlake.features.planned.early import Early
 from eventlake.features.planned.limits import LOOK_UP_LIMITS, LookUpLimits
 from eventlake.features.planned.plan import Part, Plan, Stream
 from eventlake.features.planned.relations import belongs
@@ -73,6 +74,7 @@ class Find(Protocol):
         by_type: Mapping[str, Source],
         spine: pa.Table,
         limits: LookUpLimits = LOOK_UP_LIMITS,
+        early: Early | None = None,
     ) -> Mapping[Part, pa.ChunkedArray | pa.Array]:
         """Every part of a plan, in the order of the spine.
 
@@ -81,6 +83,7 @@ class Find(Protocol):
             by_type: The event tables, by type.
             spine: The spine, with ``spine_row`` as its first column.
             limits: Sizes by which parts are found.
+            early: Is given what the rows see early; None if that is not asked.
 
         Raises:
             InvalidInputError: A sum might not fit 38 digits.
