@@ -52,6 +52,7 @@ LOOKED_AT = {
         "eventlake.features.on_duckdb.parts::joins::parts",
         "eventlake.features.on_duckdb.parts::parts::plan.parts_by_stream()",
         "eventlake.features.on_duckdb.parts::parts::replace(part, column='')",
+        "eventlake.features.on_duckdb.database::Tables.early::events",
         "eventlake.features.on_duckdb.database::Tables.forget::self.names.popitem()",
         "eventlake.features.on_duckdb.database::Tables.materialize::self.names",
         "eventlake.importing.staged::Staged._read::columns",
@@ -82,6 +83,7 @@ LOOKED_AT = {
         "eventlake.features.aggregates.part_kinds::Quantile.in_python::values",
         "eventlake.features.declared.bound::Bound.instant_in_python::cutoff",
         "eventlake.features.declared.bound::Bound.instant_in_python::self.microseconds",
+        "eventlake.features.on_duckdb.database::Tables.size_bytes::sum((one.size_bytes for one in self._sorted.values()))",
         "eventlake.features.on_duckdb.database::Tables.size_bytes::int(self.connection.execute('SELECT sum(memory_usage_bytes) FROM duckdb_memory()').fetchall()[0][0])",  # noqa: E501, RUF100
         "eventlake.features.planned.literals::_decimal::number.quantize(Decimal(1).scaleb(-kind.scale))",
         "eventlake.features.planned.literals::in_python::kind.precision",

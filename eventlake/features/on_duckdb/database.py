@@ -118,24 +118,19 @@ class Tables:
             events: Name of the table of a stream's events, with ``RECORDED``.
         """
         nobody = len(self.entities)
-        codes, cutoffs = self._columns(
-            f"SELECT coalesce(entity, {integer(nobody)}), c FROM rows ORDER BY spine_row"
-        )
+        rows = f"SELECT coalesce(entity, {integer(nobody)}), c FROM rows ORDER BY spine_row"
+        codes, cutoffs = _columns(self.connection.sql(rows))
         if events not in self._sorted:
             self._sorted[events] = self._in_order(events)
         return find_early(self._sorted[events], Cutoffs(codes, cutoffs, nobody + 1))
 
     def _in_order(self, events: str) -> Events:
         """The events of a stream by entity and time, by which they are found faster."""
-        codes, times, recorded, sequences = self._columns(
-            f"SELECT entity, t, {value_of(RECORDED)}, sequence FROM {events}"
-        )
+        columns = f"SELECT entity, t, {value_of(RECORDED)}, sequence FROM {events}"
+        codes, times, recorded, sequences = _columns(self.connection.sql(columns))
         scale = Scale(codes, times, len(self.entities) + 1)
         order = np.argsort(scale.keys)
         return Events(codes[order], recorded[order], sequences[order], scale, scale.keys[order])
-
-    def _columns(self, query: str) -> list[Integers]:
-        return [np.asarray(one) for one in self.connection.sql(query).to_arrow_table().columns]
 
     def materialize(self, query: str) -> str:
         """Create the table of a query, unless it exists.
@@ -161,6 +156,10 @@ class Tables:
     def _create(self, name: str, query: str) -> str:
         self.connection.execute(f"CREATE OR REPLACE TABLE {_OURS}.{name} AS {query}")
         return name
+
+
+def _columns(found: duckdb.DuckDBPyRelation) -> list[Integers]:
+    return [np.asarray(column) for column in found.to_arrow_table().columns]
 
 
 def register_spine(connection: duckdb.DuckDBPyConnection, plan: Plan, spine: pa.Table) -> None:
