@@ -86,6 +86,7 @@ def _meaning_rules() -> Iterator[Rule]:
 
 
 TEXT_RULES = tuple(_text_rules())
+_WITH_TEXT_RULES = frozenset(rule.field for rule in TEXT_RULES)
 MEANING_RULES = tuple(_meaning_rules())
 
 
@@ -112,8 +113,9 @@ def stored_problems(table: pa.Table) -> list[Problem]:
         for name in REQUIRED
         if frame[name].null_count()
     ]
+    suspects = _suspects(table)
     for rule in TEXT_RULES:
-        if rule.field in frame.columns and not _is_plain(table.column(rule.field)):
+        if rule.field in suspects:
             problems += _broken_rows(frame, rule)
     if "data" in frame.columns:
         problems += payload_problems(frame["data"])
@@ -144,11 +146,8 @@ def _text_problems(batch: Batch) -> list[Problem]:
     # One query evaluates all rules that a column might break; rows are searched only for a rule
     # that is broken.
     present = {name for name in ATTRIBUTES if frame[name].null_count() < frame.height}
-    rules = [
-        rule
-        for rule in TEXT_RULES
-        if rule.field in present and not _is_plain(batch.table.column(rule.field))
-    ]
+    suspects = _suspects(batch.table)
+    rules = [rule for rule in TEXT_RULES if rule.field in suspects]
     rules += [
         rule
         for rule in MEANING_RULES
@@ -165,6 +164,17 @@ def _text_problems(batch: Batch) -> list[Problem]:
     return problems
 
 
+def _suspects(table: pa.Table) -> set[str]:
+    """The columns of a table that may break a text rule; each is looked through once."""
+    return {
+        name
+        for name in table.column_names
+        if name in _WITH_TEXT_RULES
+        and table.column(name).null_count < table.num_rows
+        and not _is_plain(table.column(name))
+    }
+
+
 def _is_plain(column: pa.ChunkedArray) -> bool:
     """Whether lengths and bytes prove that no value breaks a text rule; False means unknown."""
     lengths = pc.min_max(pc.binary_length(column)).as_py()
@@ -179,12 +189,16 @@ def _has_no_controls(chunk: pa.Array) -> bool:
     if not len(chunk) or data is None:
         return True
     bounds = np.frombuffer(offsets, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
-    text = data[int(bounds[0]) : int(bounds[-1])].to_pybytes()
-    return not text or bool(
-        np.frombuffer(text, np.uint8).min() >= _SPACE
-        and text.find(_DELETE) < 0
-        and text.find(_C1_LEAD) < 0
-    )
+    text = data[int(bounds[0]) : int(bounds[-1])]
+    codes = np.frombuffer(text, np.uint8)
+    if not len(codes):
+        return True
+    if codes.min() < _SPACE:
+        return False
+    if codes.max() < _DELETE[0]:
+        return True
+    plain = text.to_pybytes()
+    return bool(plain.find(_DELETE) < 0 and plain.find(_C1_LEAD) < 0)
 
 
 def _doubles(batch: Batch) -> Iterator[Problem]:
