@@ -21,6 +21,7 @@ from data import Setting
 ROWS = (
     "append",
     "duplicates",
+    "known_keys",
     "commits",
     "writers",
     "group_commit",
