@@ -34,7 +34,7 @@ from eventlake.log.chain.events_of_commits import retry_after_compaction
 from eventlake.log.chain.open_or_create import create_chain, open_chain, reopen
 from eventlake.log.clock import Clock, accept, clock_of
 from eventlake.log.maintaining.compact import TARGET_BYTES, Compaction, compact
-from eventlake.log.maintaining.fold import keep_folded
+from eventlake.log.maintaining.fold_behind import FoldBehind
 from eventlake.log.maintaining.garbage import OLDER_THAN, Garbage, collect
 from eventlake.log.maintaining.register_schema import register
 from eventlake.log.maintaining.reserve import keep_reserve
@@ -297,12 +297,14 @@ class Lake(Shown):
         from eventlake.log.appending.group_commit import commit_group
         from eventlake.log.appending.writer import Writer
 
+        folding = FoldBehind(self._chain)
+
         def commit(members: Sequence[Member]) -> None:
             with self._lock:
                 commit_group(self._chain, members, _now())
-                keep_folded(self._chain)
+                folding.look()
 
-        return Writer(commit, max_delay, max_events, max_pending)
+        return Writer(commit, max_delay, max_events, max_pending, folding.close)
 
     def resolve(self, commit_id: str) -> Receipt | None:
         """Find out whether a commit of unknown outcome is in the log, and make that final.

@@ -23,7 +23,8 @@ from eventlake.log.chain.checked_read import bytes_statement
 from eventlake.log.chain.limits import LOG_LIMITS
 from eventlake.log.chain.manifest import Manifest
 from eventlake.log.chain.unfolded_keys import weight
-from eventlake.log.maintaining.fold import _size_class, keep_folded
+from eventlake.log.maintaining.fold import keep_folded
+from eventlake.log.maintaining.make_tiers import size_class as class_of
 from eventlake.storage import MemoryStorage
 from eventlake.trust import OWN
 from tests.scope import scaled
@@ -417,7 +418,7 @@ def committed(long, rows, terms=PLAIN):
 def test_a_long_lake_is_shaped_as_eventlake_shapes_it(long):
     chain = el.open(Counted(long[0]))._chain
     head = chain.head.commit
-    sizes = [_size_class(chain, tier.weight) for tier in head.tiers]
+    sizes = [class_of(chain, tier.weight) for tier in head.tiers]
     assert len(sizes) > 1
     assert sizes == sorted(set(sizes), reverse=True)
     assert head.recent.start >= head.version - LOG_LIMITS.fold_weight // unfolded_keys.COMMIT_WEIGHT

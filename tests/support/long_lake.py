@@ -39,7 +39,8 @@ from eventlake.log.chain.unfolded_keys import (
     store,
     weight,
 )
-from eventlake.log.maintaining.fold import _store_rows, fold
+from eventlake.log.maintaining.fold import fold
+from eventlake.log.maintaining.make_tiers import store_rows
 from eventlake.storage import MemoryStorage
 
 ORIGIN = "long.example/loans"
@@ -203,7 +204,7 @@ class _Maker:
         newest.rows = [row for part in parts for row in part.rows]
         keys = store(self.storage, newest.run)
         data = manifest_rows.encode(newest.rows)
-        sha256 = _store_rows(self.storage, self.version, data)
+        sha256 = store_rows(self.storage, self.version, data)
         newest.tier = Tier(newest.rows[0][0].version, self.version, sha256, len(data), keys)
         self.tiers.append(newest)
         self.waiting = []

@@ -1,6 +1,6 @@
 """Merge runs of keys into one key file, block by block, so that memory does not grow with them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple, Protocol
 
 import numpy as np
@@ -55,13 +55,16 @@ class Merged(NamedTuple):
     shift: int
 
 
-def merge_into(out: BinaryIO, sources: Sequence[Source], stop: int) -> Merged:
+def merge_into(
+    out: BinaryIO, sources: Sequence[Source], stop: int, pause: Callable[[], None] = lambda: None
+) -> Merged:
     """Write the key file of ``merged(runs, stop)``: the same bytes, in bounded memory.
 
     Args:
         out: An empty file, open for writing; it may be written out of order.
         sources: Runs of commits before version ``stop``; no other begins before the first.
         stop: The exclusive last version.
+        pause: Called after every few blocks.
     """
     start = sources[0].start
     shift = shift_of(start, stop, max(source.shift for source in sources))
@@ -71,6 +74,7 @@ def merge_into(out: BinaryIO, sources: Sequence[Source], stop: int) -> Merged:
         for parts in _aligned([_moved(source, start, shift) for source in sources]):
             # A stable sort merges sorted runs in a quarter of the time.
             writer.add_ids(np.sort(np.concatenate([keys for keys, _ in parts]), kind="stable"))
+            pause()
     # Their number is known only now, and the directory that precedes them depends on it.
     heads = [
         newest_of(
@@ -83,6 +87,7 @@ def merge_into(out: BinaryIO, sources: Sequence[Source], stop: int) -> Merged:
     with SectionWriter(out, sections(found.ids, found.heads)[1]) as writer:
         for keys, versions in heads:
             writer.add_heads(keys, versions, start)
+            pause()
     return found
 
 

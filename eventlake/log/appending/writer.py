@@ -27,6 +27,7 @@ class Writer:
         max_events: Number of events at which a group is committed at once.
         max_pending: Maximum number of events that are not committed yet; above it, ``append``
             blocks.
+        after: Called at the end, after the last commit.
     """
 
     def __init__(
@@ -35,8 +36,10 @@ class Writer:
         max_delay: float,
         max_events: int,
         max_pending: int,
+        after: Callable[[], None],
     ) -> None:
         self._commit = commit
+        self._after = after
         self._max_delay = counts.seconds(max_delay, "max_delay")
         self._max_events = counts.count(max_events, "max_events", 1)
         self._max_pending = counts.count(max_pending, "max_pending", 1)
@@ -87,11 +90,12 @@ class Writer:
         return member.outcome
 
     def close(self) -> None:
-        """Commit what is waiting and stop; further appends are refused."""
+        """Commit and fold what is waiting, and stop; further appends are refused."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         self._thread.join()
+        self._after()
 
     def __enter__(self) -> Self:
         """The writer."""

@@ -117,6 +117,23 @@ class Chain:
             if read % _PROBE_AFTER == 0:
                 self.skip_to(hint.probe(self.storage, self.next_version - 1))
 
+    def twin(self) -> "Chain":
+        """Another chain of the same lake, at the same head."""
+        twin = Chain(
+            self.storage,
+            self.origin,
+            self.created,
+            strict=self.strict,
+            trust=self.trust,
+            limits=self.limits,
+        )
+        twin.follow(self)
+        return twin
+
+    def follow(self, other: "Chain") -> None:
+        """Take the head of another chain of the same lake, without reading anything."""
+        self.head, self._tail = other.head, list(other._tail)  # noqa: SLF001 - of the same class
+
     def skip_to(self, version: int) -> None:
         """Make commit ``version`` the head, without reading the commits before it."""
         if version >= self.next_version:
@@ -238,15 +255,7 @@ class Chain:
     def _merged_from(self, file: KeyFile, stop: int) -> StoredKeys | None:
         """Find the keys of a file that was deleted, because a newer commit merged it."""
         # A chain of its own: the caller decides by the head that it knows.
-        scout = Chain(
-            self.storage,
-            self.origin,
-            self.created,
-            strict=self.strict,
-            trust=self.trust,
-            limits=self.limits,
-        )
-        scout.head, scout._tail = self.head, list(self._tail)
+        scout = self.twin()
         scout.refresh()
         if scout.head is None or scout.head is self.head:
             return None

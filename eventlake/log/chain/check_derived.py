@@ -22,7 +22,7 @@ from eventlake.log.chain.key_index import recent_run
 from eventlake.log.chain.manifest import Manifest
 from eventlake.log.chain.stored_keys import checked_keys
 from eventlake.progress import task
-from eventlake.storage import Storage, state_of
+from eventlake.storage import state_of
 from eventlake.trust import Trust, statement
 
 _HINT = (
@@ -39,7 +39,7 @@ def vouch(chain: CommitReader, commit: Commit, data: bytes) -> None:
     harmless.
     """
     ledger = chain.trust.ledger
-    known = _files_stored(chain.storage, commit)
+    known = _files_stored(chain, commit)
     if chain.head is None or _is_known(chain.trust, chain.head):
         known.append(commit_statement(commit_hash(data)))
     elif not chain.trust.believes:
@@ -48,18 +48,20 @@ def vouch(chain: CommitReader, commit: Commit, data: bytes) -> None:
     ledger.note(known)
 
 
-def _files_stored(storage: Storage, commit: Commit) -> list[bytes]:
+def _files_stored(chain: CommitReader, commit: Commit) -> list[bytes]:
     """The statements that the files a commit adds have the hashes it names.
 
     Segments are included only if engines open them directly; elsewhere they are hashed at every
     read.
     """
+    storage = chain.storage
     files = [(layout.segment_path(one.sha256), one.sha256) for one in commit.segments]
     # Object stores are read through our own code, which hashes every segment anyway.
     files = [one for one in files if storage.locate(one[0]) is not None]
     brought = [file for file in commit.recent.files if file.start == commit.version]
-    # A fold writes one tier, always the last; the older ones were vouched for by their own folds.
-    brought += [tier.keys for tier in commit.tiers[-1:] if commit.kind == "fold"]
+    # A fold names tiers that it made; the older ones were vouched for by their own folds.
+    older = chain.head.commit.tiers if chain.head else ()
+    brought += [tier.keys for tier in commit.tiers if tier not in older]
     files += [(layout.keys_path(file.sha256), file.sha256) for file in brought]
     return [
         bytes_statement(sha256, state)

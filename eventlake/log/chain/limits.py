@@ -16,6 +16,7 @@ class LogLimits:
         fold_weight: Unfolded keys of this weight are folded into a tier; see
             ``unfolded_keys.weight``.
         tier_ratio: Each size class of tiers is this many times as large as the one below.
+        quick_weight: A writer that lives on merges tiers of more weight in the background.
         inline_keys: Maximum number of keys that a commit carries; more are stored in a file of
             their own.
         lookup_bytes: Approximate bytes read to look up one key in part of a key file.
@@ -32,6 +33,7 @@ class LogLimits:
     batch: BatchLimits = BATCH_LIMITS
     fold_weight: int = 2_048
     tier_ratio: int = 32
+    quick_weight: int = 65_536
     inline_keys: int = 512
     lookup_bytes: int = 250
     kept_key_bytes: int = 32 << 20
