@@ -33,6 +33,7 @@ ROWS = (
     "memory",
     "typed",
     "builds",
+    "year",
     "features",
 )
 

@@ -43,6 +43,8 @@ _MOST_BASES = 2
 """Earlier builds that are tried as a base."""
 _MOST_CHANGED = 0.5
 """The share of changed entities above which everything is recomputed."""
+_MOST_NEW = 0.5
+"""The share of new events above which everything is recomputed."""
 _NO_BASE = "there is no earlier build to begin from"
 _TOO_MUCH = "too much has changed since the earlier builds"
 
@@ -79,10 +81,17 @@ def increment(
     if not columns.holding and not columns.spine_rows:
         return f"its rows do not say their {computation.projection.by}"
     by_row = kind_of(computation.projection).by_row
-    serves = serves_cutoffs(computation, _MOST_CHANGED) if by_row else (lambda _: True)
+    reaches = serves_cutoffs(computation, _MOST_CHANGED) if by_row else (lambda _: True)
+    watermark = computation.history.watermark
+
+    def serves(entry: Entry) -> bool:
+        # What is new is searched for changed entities, so that more of it than half costs more
+        # than it saves, whatever changed.
+        return watermark - entry.watermark <= _MOST_NEW * watermark and reaches(entry)
+
     # The longer a base's history, the fewer entities changed since: where the longest do not serve,
     # shorter ones hardly ever do, and each costs a search of the events since then.
-    for entry, base in islice(earlier.bases(computation.history.watermark, serves), _MOST_BASES):
+    for entry, base in islice(earlier.bases(watermark, serves), _MOST_BASES):
         # A damaged base, or one of another history, is skipped.
         with suppress(EventlakeError, pl.exceptions.PolarsError):
             before = pinned(base.manifest.recipe.checkpoint)
