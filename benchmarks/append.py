@@ -6,14 +6,18 @@ with zstd 3 too; it hashes nothing and never calls fsync.
 """
 
 import hashlib
+import json
 import os
 from itertools import count
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from data import Setting, emptied, generation, nested, scratch
 from measure import Candidate, Row, Table, interleaved, peer
+from schemas_of import schemas
 
 import eventlake as el
 
@@ -22,6 +26,7 @@ FLOOR = "pyarrow write (zstd 3) + sha256 + fsync"
 OURS = "lake.append, every check on"
 DELTA = "deltalake (zstd 3), no fsync"
 MAX_CPU, MAX_WALL, MAX_NESTED_CPU = 2.5, 1.3, 3.5
+MAX_DICT_US = 12.0
 
 deltalake = peer("deltalake")
 
@@ -86,8 +91,57 @@ def into_full(table: pa.Table, lake: el.Lake, first: int, rows: int) -> Candidat
     return Candidate(OURS, lambda: lake.append(batch[0]), before)
 
 
+def of_many_types(table: pa.Table, copies: int) -> pa.Table:
+    """The same events, each type cut into ``copies`` types that take turns."""
+    part = (pl.int_range(pl.len()) % copies).cast(pl.String)
+    frame = pl.DataFrame(table).with_columns(pl.concat_str("type", pl.lit("."), part).alias("type"))
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(table.schema).combine_chunks()
+
+
+def registered(table: pa.Table, folder: Path) -> el.Lake:
+    """A lake that knows a schema for every type of ``table``, and holds nothing."""
+    lake = el.create(emptied(folder), ORIGIN)
+    for name, schema in schemas(table).items():
+        lake.register(name, schema)
+    return lake
+
+
+def as_dicts(table: pa.Table, lake: el.Lake, first: int, rows: int) -> Candidate:
+    """Our append of ``rows`` new events a round that are dicts with dicts, as a service makes them."""
+    numbers = count(first)
+    batch: list[list[dict[str, Any]]] = []
+
+    def before() -> None:
+        events = generation(table.slice(0, rows), next(numbers)).to_pylist()
+        batch[:] = [[event | {"data": json.loads(event["data"])} for event in events]]
+
+    return Candidate(OURS, lambda: lake.append(batch[0]), before)
+
+
+def with_schemas(result: Row, setting: Setting, events: pa.Table, folder: Path) -> None:
+    """Adds appends of many registered types, and of dicts with and without schemas."""
+    rows, copies = len(events), setting.size(42, 5)
+    table = of_many_types(events, copies)
+    lake = registered(table, folder / "types")
+    title = f"{rows:,} events of {len(lake.schemas()):,} registered types"
+    candidates = [by_hand(table, folder), into_full(table, lake, 0, rows)]
+    judge(result, interleaved(title, rows, candidates, setting.times(3)), title, None)
+    few = setting.size(100_000, 25_000)
+    bare, known = el.create(folder / "dicts", ORIGIN), registered(events, folder / "known")
+    for number, size in enumerate((few, 1_000, 100)):
+        part = events.slice(0, size).combine_chunks()
+        for what, lake in (("no schemas", bare), ("schemas", known)):
+            title = f"{size:,} dicts, {what}"
+            candidates = [by_hand(part, folder), as_dicts(part, lake, 1_000 * number, size)]
+            measured = interleaved(title, size, candidates, setting.times(9))
+            result.tables.append(measured)
+            spent = (measured.get(OURS, "cpu_ms") or 0) * 1e3 / size
+            limit = MAX_DICT_US if size == few else None
+            result.add(f"{title}: CPU an event", "", spent, "µs", limit)
+
+
 def judge(
-    row: Row, table: Table, what: str, max_cpu: float = MAX_CPU, *, delta: bool = False
+    row: Row, table: Table, what: str, max_cpu: float | None = MAX_CPU, *, delta: bool = False
 ) -> None:
     """Adds the figures of one comparison."""
     row.tables.append(table)
@@ -136,6 +190,7 @@ def row(setting: Setting) -> Row:
             )
             judge(result, measured, title, MAX_NESTED_CPU)
         emptied(folder / "lake")
+        with_schemas(result, setting, events, folder)
         lake = full_lake(events, folder / "full", batches)
         for rows, rounds, first in ((small, 9, 1000), (large, 5, 2000)):
             known, table = lake.watermark, events.slice(0, rows).combine_chunks()

@@ -15,7 +15,8 @@ import pyarrow as pa
 from append import full_lake
 from data import Setting, scratch
 from measure import Candidate, Row, interleaved, taken
-from typed import TYPE, schemas
+from schemas_of import schemas
+from typed import TYPE
 
 import eventlake as el
 from eventlake.columns.hashing.content import content_hash

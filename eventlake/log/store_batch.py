@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from eventlake.backoff import pause_after_failure
+from eventlake.columns.intake.batch_limits import FEW_ROWS
 from eventlake.columns.parquet import segments
 from eventlake.core import layout
 from eventlake.core.documents.delivery import Position
@@ -138,8 +139,8 @@ def store_pieces(chain: Chain, encoding: Encoding, start: int, advance: Advance)
     with ThreadPoolExecutor(1) as hashing:
         for encoded in encoding:
             ranges = Ranges(encoded.hashes)
-            if not ranges.is_quick(start):
-                # Parquet encoding keeps one core busy; the hash tree is built on another.
+            if len(encoded.hashes) > FEW_ROWS:
+                # The hash tree is built while the disk is written, outside the turn of the log.
                 hashing.submit(ranges.at, start)
             data, sha256 = _store(chain, encoded.table, encoded.data, encoded.sha256)
             yield Piece(

@@ -32,6 +32,9 @@ CHUNK_BYTES = 64 << 20
 _FEW_ROWS = 512
 """Fewer rows are read without threads."""
 
+_FEWEST_ROWS = 16
+"""Starting Arrow's reader takes longer than checking so few rows one by one."""
+
 _Part = TypeVar("_Part")
 _Result = TypeVar("_Result")
 
@@ -78,7 +81,10 @@ def problems(columns: Sequence[tuple[pa.ChunkedArray, FieldType]]) -> list[list[
 
     def broken(part: tuple[int, pa.Array]) -> tuple[int, int, list[Problem]]:
         number, chunk = part
-        return number, len(chunk), _parse(chunk, columns[number][1], stored=False)[1]
+        schema = columns[number][1]
+        if len(chunk) > _FEWEST_ROWS:
+            return number, len(chunk), _parse(chunk, schema, stored=False)[1]
+        return number, len(chunk), list(_broken(chunk, schema))
 
     found: list[list[Problem]] = [[] for _ in columns]
     rows = [0] * len(columns)
@@ -135,11 +141,16 @@ def _row_by_row(
     for row, payload in enumerate(payloads.to_pylist()):
         values, broken = parse_row.read(payload, schema, stored=stored)
         rows.append(values)
-        problems += [Problem(row, path, expected, found) for path, expected, found in broken]
+        problems += [Problem(row, *one) for one in broken]
     wire = pa.schema(
         [pa.field(field.name, _wire_type(field.type, pa.int64())) for field in schema.fields]
     )
     return pa.Table.from_pylist(rows, wire).cast(arrow_schema(schema)), problems
+
+
+def _broken(payloads: pa.Array, schema: FieldType) -> Iterator[Problem]:
+    for row, payload in enumerate(payloads.to_pylist()):
+        yield from (Problem(row, *one) for one in parse_row.problems(payload, schema))
 
 
 def _columns(payloads: pa.Array, schema: FieldType) -> pa.Table:

@@ -14,6 +14,7 @@ from eventlake.schemas import parse_row
 from eventlake.schemas.evolution import obstacles
 from eventlake.schemas.json_schema import from_json_schema, to_json_schema
 from eventlake.schemas.parse import _row_by_row, parse
+from eventlake.schemas.parse import problems as problems_of
 from eventlake.schemas.schema import Field, FieldType
 from tests.support.typed_json import LIMITED, spelled, structs
 
@@ -43,11 +44,23 @@ def same(one, other):
 def test_columns_and_payloads_are_read_by_one_rule(case):
     schema, rows = case
     fast = parse(pa.chunked_array([pa.array(rows, pa.string())]), schema)
-    table, problems = _row_by_row(pa.array(rows, pa.string()), schema, stored=False)
-    assert [str(problem) for problem in fast.problems] == [str(problem) for problem in problems]
-    if not problems:
+    table, broken = _row_by_row(pa.array(rows, pa.string()), schema, stored=False)
+    assert [str(problem) for problem in fast.problems] == [str(problem) for problem in broken]
+    if not broken:
         assert fast.table.schema == table.schema
         assert same(fast.table.to_pylist(), table.to_pylist())
+
+
+@given(st.lists(st.tuples(cases(), st.sampled_from([1, 5, 30])), max_size=4))
+def test_columns_are_checked_side_by_side_as_each_of_them_is(given_columns):
+    columns = [
+        (pa.chunked_array([pa.array(rows * times, pa.string())]), schema)
+        for (schema, rows), times in given_columns
+    ]
+    found = [[str(one) for one in some] for some in problems_of(columns)]
+    assert found == [
+        [str(one) for one in parse(payloads, schema).problems] for payloads, schema in columns
+    ]
 
 
 @given(structs(2))
