@@ -7,7 +7,6 @@ events. The hand-written ones read one Parquet file of four typed columns.
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +17,7 @@ import polars as pl
 import pyarrow as pa
 from append import ORIGIN
 from data import Setting, scratch
-from measure import Candidate, Row, interleaved, taken
+from measure import Candidate, Row, interleaved, peak_gigabytes, taken
 
 import eventlake as el
 from eventlake.datasets.building.given_spine import given_spine
@@ -480,21 +479,7 @@ def memory(uri: str, spine: str, engine: str) -> float:
         given_spine(pl.read_parquet(spine)),
         engine,
     )
-    status = Path("/proc/self/status")
-    if status.exists():
-        # What getrusage says on Linux begins with the memory of the process that started this one.
-        return (
-            int(
-                next(
-                    line.split()[1]
-                    for line in status.read_text().splitlines()
-                    if line.startswith("VmHWM")
-                )
-            )
-            * 1024
-            / 1e9
-        )
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9
+    return peak_gigabytes()
 
 
 if __name__ == "__main__":

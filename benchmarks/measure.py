@@ -56,6 +56,16 @@ def _cpu_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
+def peak_gigabytes() -> float:
+    """The most memory that this process has used, in GB."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # What getrusage says on Linux begins with the memory of the process that started this one.
+        lines = status.read_text(encoding="utf-8").splitlines()
+        return int(next(one.split()[1] for one in lines if one.startswith("VmHWM"))) * 1024 / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9
+
+
 def settle() -> None:
     """Collects garbage and waits for the disk, outside of what is timed."""
     gc.collect()

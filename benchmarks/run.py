@@ -35,6 +35,7 @@ ROWS = (
     "builds",
     "year",
     "features",
+    "whole_builds",
 )
 
 

@@ -139,10 +139,12 @@ class _LookUp:
                 if found is not None and early is not None:
                     found.add(places, early.rows, early.events, {})
                 advance(1)
+        names = self.plan.features.columns
+        # Taken out of each piece, so that no more than one column is there twice.
+        found_columns = pieces.in_order([some.pop(name) for some in made] for name in names)
         table = self.spine
-        for name in self.plan.features.columns:
-            # Taken out of each piece, so that no more than one column is there twice.
-            table = table.append_column(name, pieces.in_order([some.pop(name) for some in made]))
+        for name, column in zip(names, found_columns, strict=True):
+            table = table.append_column(name, column)
         return table
 
     def find_early(self, found: Hindsight) -> None:

@@ -3,7 +3,7 @@
 An engine holds the events of one piece at a time.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,14 +49,15 @@ class Pieces:
             number = pa.array(np.arange(len(places)))
             yield given.take(places).add_column(0, "spine_row", number), places
 
-    def in_order(self, columns: Sequence[pa.Array]) -> pa.ChunkedArray:
-        """A column of all pieces in the order of the spine."""
-        whole = pa.chunked_array(columns)
-        if self.order is None:
-            return whole
-        back = np.empty_like(self.order)
-        back[self.order] = np.arange(len(back))
-        return whole.take(pa.array(back))
+    def in_order(self, columns: Iterable[Sequence[pa.Array]]) -> Iterator[pa.ChunkedArray]:
+        """Columns of all pieces, each in the order of the spine."""
+        back = None
+        if self.order is not None:
+            back = np.empty_like(self.order)
+            back[self.order] = np.arange(len(back))
+        for pieces in columns:
+            column = pa.chunked_array(pieces)
+            yield column if back is None else column.take(pa.array(back))
 
 
 def split(plan: Plan, spine: pa.Table, events: int, piece_rows: int) -> Pieces:

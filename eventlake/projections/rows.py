@@ -115,6 +115,8 @@ def _in_key_order(projection: Projection, table: pa.Table) -> pa.Table:
             raise InvalidProjectionError(
                 message, "every row needs its key; filter those rows, or key by another column."
             )
+    if len(projection.key) == 1 and _ascends(table.column(projection.key[0])):
+        return table
     # Ties do not matter: a repeated key is refused below.
     order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in projection.key])
     table = table.take(order)
@@ -125,6 +127,14 @@ def _in_key_order(projection: Projection, table: pa.Table) -> pa.Table:
             message, "add a column to the key, or aggregate to one row per key.", key=repeated
         )
     return table
+
+
+def _ascends(key: pa.ChunkedArray) -> bool:
+    """Whether a key of integers is in order and repeats nothing, as that of a whole spine is."""
+    if not pa.types.is_integer(key.type):
+        return False
+    values = key.to_numpy()
+    return bool((values[1:] > values[:-1]).all())
 
 
 def _repeated(keys: pa.Table) -> dict[str, Any] | None:

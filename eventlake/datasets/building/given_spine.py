@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from eventlake.columns.hashing.content import normalise
@@ -35,7 +36,7 @@ def given_spine(spine: Any) -> pa.Table:
     """
     table = table_of(spine, "the spine")
     _check_names(table.column_names)
-    return normalise(table.add_column(0, SPINE_ROW, pa.array(range(table.num_rows), pa.int64())))
+    return normalise(table.add_column(0, SPINE_ROW, pa.array(np.arange(table.num_rows))))
 
 
 _NAMES = f"expected names of 1 to {MAX_ATTRIBUTE_BYTES:,} characters without NUL"

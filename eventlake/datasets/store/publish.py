@@ -6,6 +6,7 @@ See ``archive`` for the life of an attempt.
 import json
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -84,17 +85,16 @@ def _attempt(
     # dataset names and leave the dataset.
     archive.storage.sync(layout.LOG)
     folder = f"{archive.folder}/{secrets.token_hex(_ATTEMPT_BYTES)}"
-    files = {_part_name(number, data): data for number, data in enumerate(parts)}
-    files |= {f"{SOURCE}/{name}": text.encode() for name, text in sources.items()}
-    files |= {} if spine is None else {SPINE: frames.encode(spine)}
+    listed: dict[str, dict[str, int | str]] = {}
     with _deleted_if_disk_is_full(archive.storage, folder):
-        for name, data in files.items():
+        for name, data in _ahead(_files(parts, spine, sources)):
+            sha256 = sha256_hex(data)
+            # The number keeps parts in order, the hash tells them apart.
+            stored = f"{name}-{sha256[: layout.SHORT_HASH]}.parquet" if _is_part(name) else name
             # The folder's name is random: an existing file is our own, whose answer was lost.
             with suppress(ObjectExistsError):
-                archive.storage.create(f"{folder}/{name}", data)
-    listed = {
-        name: {"bytes": len(data), "sha256": sha256_hex(data)} for name, data in files.items()
-    }
+                archive.storage.create(f"{folder}/{stored}", data)
+            listed[stored] = {"bytes": len(data), "sha256": sha256}
     manifest = {
         "manifest": json.loads(archive.manifest.encode()),
         "manifest_hash": archive.manifest.manifest_hash,
@@ -136,5 +136,26 @@ def _publish(archive: Archive) -> None:
         check_sha256(archive.storage.read(path), archive.manifest.manifest_hash, path)
 
 
-def _part_name(number: int, data: bytes) -> str:
-    return f"{PART}{number:05d}-{sha256_hex(data)[: layout.SHORT_HASH]}.parquet"
+def _files(
+    parts: Iterable[bytes], spine: pa.Table | None, sources: Mapping[str, str]
+) -> Iterator[tuple[str, bytes]]:
+    """The files of an attempt, encoded one after the other; parts lack their hash and ending."""
+    for number, data in enumerate(parts):
+        yield f"{PART}{number:05d}", data
+    for name, text in sources.items():
+        yield f"{SOURCE}/{name}", text.encode()
+    if spine is not None:
+        yield SPINE, frames.encode(spine)
+
+
+def _is_part(name: str) -> bool:
+    return name.startswith(PART)
+
+
+def _ahead(files: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    """Yield files while the next one is encoded: no more than two are in memory."""
+    with ThreadPoolExecutor(1) as pool:
+        encoded = pool.submit(next, files, None)
+        while (file := encoded.result()) is not None:
+            encoded = pool.submit(next, files, None)
+            yield file
