@@ -4,9 +4,12 @@ import hashlib
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import eventlake as el
 from eventlake.columns.hashing import leaves
+from eventlake.columns.intake.json_scan import has_long_number
 from eventlake.columns.parquet import segments
 from eventlake.datasets.verifying.verify import verify_lake
 from eventlake.errors import EventlakeError, InvalidEventsError
@@ -167,3 +170,16 @@ def test_text_that_is_no_utf_8_is_refused_before_an_engine_sees_it():
     )
     with pytest.raises(EventlakeError, match="UTF8"):
         segments.decode(segments.encode(table), "x")
+
+
+@given(st.from_regex(r"-?[1-9][0-9]{0,400}(\.[0-9]{1,9})?([eE][+-]?[0-9]{1,4})?", fullmatch=True))
+def test_a_number_beyond_a_double_is_always_suspected(number):
+    value = abs(float(number))
+    if value in {0.0, float("inf")}:
+        assert has_long_number(f'{{"a":{number}}}'.encode())
+
+
+@pytest.mark.parametrize("number", ["1e309", "1E+309", "-1e-999", "9" * 310, "1e0999", "12e-0400"])
+def test_each_form_of_a_long_number_is_suspected(number):
+    assert has_long_number(b'{"note":"2026-01-31","a":' + number.encode() + b"}")
+    assert not has_long_number(b'{"note":"2026-01-31","a":1e99,"b":1E-99,"c":"a-000-b"}')

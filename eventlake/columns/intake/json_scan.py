@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 NO_JSON = "expected JSON"
 _ALIKE = bytes.maketrans(b"123456789E", b"000000000e")
-_LONG_NUMBERS = b"0" * 200, b"e000", b"e+000", b"e-000"
-"""With all digits mapped to 0, every number beyond a double contains one of these.
+_LONG_NUMBERS = b"0" * 200, b"e000"
+"""Every number beyond a double has one of these, with all digits mapped to 0 and without signs.
 
 A number with fewer than 200 digits and an exponent below 100 is below 1e299.
 """
@@ -104,7 +104,7 @@ def parse_one(text: bytes, limit: int, depth: int) -> tuple[Any, str | None]:
 
 def has_long_number(text: bytes) -> bool:
     """Whether a text may have a number of 200 digits or a three-digit exponent, or surely not."""
-    alike = text.translate(_ALIKE)
+    alike = text.translate(_ALIKE, b"+-")
     return any(number in alike for number in _LONG_NUMBERS)
 
 
