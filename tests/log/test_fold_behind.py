@@ -9,7 +9,7 @@ import pytest
 import eventlake as el
 from eventlake.errors import InvalidEventsError
 from eventlake.log.chain.unfolded_keys import weight
-from eventlake.log.maintaining.fold_behind import _fold_quickly, _merge_large
+from eventlake.log.maintaining.fold_behind import _fold, _fold_quickly, _merge_large
 from eventlake.log.maintaining.garbage import derived_files
 from eventlake.storage import LocalStorage, MemoryStorage
 from tests.support.limits import limited
@@ -123,17 +123,23 @@ def test_newer_commits_are_folded_while_large_tiers_are_merged():
 
 @pytest.mark.parametrize("number", [1, 2, 4])
 def test_a_collection_while_large_tiers_are_merged_does_no_harm(number):
-    storage, collected = Hooked(), []
+    storage, told, collected = Hooked(), [], []
 
     def hook(path, data):
-        if is_large(path, data) and threading.current_thread().name == "eventlake-fold":
+        if is_large(path, data):
             collected.append(path)
             if len(collected) == number:
                 el.open(storage).gc(older_than=timedelta(0), dry_run=False)
 
     storage.hook = hook
-    told = written(limited(el.create(storage, "o"), **TIERS), 90)
-    assert len(collected) >= number
+    chain = limited(el.create(storage, "o"), **TIERS)._chain
+    other = limited(el.open(storage), **TIERS | {"fold_weight": 10**6})
+    for commit in range(60):
+        told += (batch := events(commit, 8))
+        other.append(batch)
+        # As the thread of a writer does it.
+        _fold(chain)
+    assert len(collected) > number
     assert_sound(storage, told)
     el.open(storage).gc(older_than=timedelta(0), dry_run=False)
     assert_sound(storage, told)
