@@ -46,6 +46,7 @@ _SPINE = re.compile(r"recipes/[0-9a-f]{64}/[0-9a-f]{16}-spine\.parquet")
 _TAG = re.compile(r"tags/([A-Za-z0-9][A-Za-z0-9._-]{0,99})\.json")
 _INDEXED = re.compile(r"recipes/names/([a-z0-9_][a-z0-9_.-]*)\.indexed")
 _CLAIM = re.compile(r"recipes/([0-9a-f]{64})/([0-9]{6})\.claim")
+_MOST_INSTANT = (1 << 63) - 1
 _BASE = re.compile(
     r"recipes/[0-9a-f]{64}/([0-9]{20})\.([0-9a-f]{64})\.(?:none|(-?[0-9]{1,19})\.(-?[0-9]{1,19}))\.base"
 )
@@ -184,6 +185,9 @@ def base_of(path: str) -> tuple[int, str, tuple[int, int] | None] | None:
     if match is None:
         return None
     cutoffs = None if match[3] is None else (int(match[3]), int(match[4]))
+    # Engines compare them as 64-bit integers.
+    if cutoffs is not None and not all(-_MOST_INSTANT <= one <= _MOST_INSTANT for one in cutoffs):
+        return None
     return int(match[1]), match[2], cutoffs
 
 

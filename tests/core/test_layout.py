@@ -17,6 +17,9 @@ READ = {
     PART: (layout.attempt, f"builds/loans/{HASH[:12]}/{WORK}"),
     layout.made_path(HASH, OTHER): (layout.made_hash, OTHER),
     layout.claim_path(HASH, 7): (layout.claim_number, 7),
+    layout.base_path(HASH, 7, OTHER, (-5, 9)): (layout.base_of, (7, OTHER, (-5, 9))),
+    layout.base_path(HASH, 7, OTHER, None): (layout.base_of, (7, OTHER, None)),
+    layout.indexed_path("loans.v2"): (layout.indexed_name, "loans.v2"),
     layout.tag_path("v1.0-rc_2"): (layout.tag_name, "v1.0-rc_2"),
     layout.bucket_path(HASH, WORK, 3, OTHER): (layout.bucket_of, (WORK, 3, OTHER)),
 }
@@ -34,6 +37,14 @@ def test_a_path_is_read_as_it_was_written_and_by_its_own_reader_alone(path):
 def test_buckets_and_the_spine_that_they_share_are_work_and_nothing_else_is():
     work = {layout.bucket_path(HASH, WORK, 3, OTHER), layout.spine_path(HASH, WORK)}
     assert [path for path in [*READ, *work] if layout.is_work(path) is not (path in work)] == []
+
+
+def test_an_entry_with_cutoffs_that_no_instant_has_is_none():
+    most = (1 << 63) - 1
+    for cutoffs in ((-most, most), (0, 0)):
+        assert layout.base_of(layout.base_path(HASH, 7, OTHER, cutoffs)) == (7, OTHER, cutoffs)
+    for cutoffs in ((-most - 1, 0), (0, most + 1)):
+        assert layout.base_of(layout.base_path(HASH, 7, OTHER, cutoffs)) is None
 
 
 def test_the_name_of_a_file_says_whether_it_is_temporary():

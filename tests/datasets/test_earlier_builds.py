@@ -271,6 +271,18 @@ def test_forged_entries_change_no_row(lake, trust):
     assert forged.verify().ok
 
 
+@pytest.mark.parametrize("promised", [(-(1 << 63), 1 << 63), (9, 3), ((1 << 63) - 1,) * 2])
+def test_forged_cutoffs_change_no_row(lake, promised):
+    storage = lake._storage
+    first = lake.build(RISK, spine=spine(8, 9, 10))
+    [entry] = build_index.entries(storage, first.manifest.recipe)
+    storage.delete(entry.path)
+    series, watermark = first.manifest.recipe.series_hash, entry.watermark
+    storage.replace(layout.base_path(series, watermark, first.manifest_hash, promised), b"")
+    made = lake.build(RISK, spine=spine(8, 9, 10, 11))
+    assert made.polars()["n"].to_list() == [6] * 16
+
+
 def test_removing_and_pruning_leave_no_entry_and_no_manifest_to_read(lake, opened):
     storage = lake._storage
     last = night(lake, 6, subjects="a")
