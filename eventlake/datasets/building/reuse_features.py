@@ -38,11 +38,16 @@ def serves_cutoffs(computation: Computation, most: float) -> Callable[[Entry], b
     spine, name = computation.spine, computation.feature_plan.features.cutoff
     assert spine is not None  # noqa: S101 - declared features have one
     cutoffs = _microseconds(spine, name)
+    given = cutoffs_of(spine, computation)
 
     def serves(entry: Entry) -> bool:
-        if entry.cutoffs is None:
+        if entry.cutoffs is None or given is None:
             return True
-        outside = int((~cutoffs.is_between(*entry.cutoffs)).sum())
+        first, last = entry.cutoffs
+        # Of a spine of one night, no entry but one of the same night needs the rows counted.
+        if last < given[0] or given[1] < first:
+            return False
+        outside = int((~cutoffs.is_between(first, last)).sum())
         return outside <= most * len(cutoffs)
 
     return serves
