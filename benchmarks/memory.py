@@ -129,13 +129,11 @@ def _pieces(folder: Path, file: Path) -> None:
 
 
 VERBS: dict[str, Callable[[str, Path], object]] = {
-    "append of a file": lambda _, at: el.create(at / "lake", ORIGIN).append(
-        at / "events.parquet", producer=PRODUCER, position=0
-    ),
+    "append of a file": lambda _, at: el.create(at / "lake", ORIGIN).append(at / "events.parquet"),
     "append, skip_identical": lambda _, at: _append_again(
         el.open(at / "lake"), at / "events.parquet"
     ),
-    "append, the same position": lambda _, at: el.open(at / "lake").append(
+    "append with a position": lambda _, at: el.create(at / "positions", ORIGIN).append(
         at / "events.parquet", producer=PRODUCER, position=0
     ),
     "register": lambda kind, at: el.open(at / "lake").register(TYPE, schema(kind)),

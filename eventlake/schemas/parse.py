@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from eventlake.columns.intake.json_scan import has_long_number
 from eventlake.columns.intake.problems import Problem
 from eventlake.core.attributes import MAX_PAYLOAD_DEPTH
 from eventlake.schemas import parse_row
@@ -25,6 +24,7 @@ from eventlake.schemas.checks import OddError, arrow_schema, arrow_type, checked
 from eventlake.schemas.schema import FieldType
 
 _EXPONENT = r'[:\[,\s]-?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]{3}|"[\s+-]*[0-9.]+[eE][+-]?[0-9]{3,}\s*"'
+_THREE_DIGITS = r"[eE][+-]?[0-9]{3}"
 _ESCAPED = r"\\u00(?:[46]5|3[0-9]|2[bBdDeE])"
 """Escapes of characters of numbers, which no writer needs."""
 CHUNK_ROWS = 32_768
@@ -203,7 +203,8 @@ def _may_be_tiny(payloads: pa.Array, plain: bytes) -> bool:
     For a decimal such as 1e-999 Arrow reads beyond a table of powers: it returns 0, or crashes.
     """
     suspects = []
-    if has_long_number(plain):
+    # A shorter pattern first, which is in every match of the exact one and takes half as long.
+    if pc.any(pc.match_substring_regex(payloads, _THREE_DIGITS)).as_py():
         suspects.append(_EXPONENT)
     # A single byte is found much faster, and most payloads escape nothing.
     if b"\\" in plain and b"\\u00" in plain:

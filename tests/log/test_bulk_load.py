@@ -145,3 +145,21 @@ def test_rivals_between_the_parts(tmp_path):
         lake.append(file(tmp_path, table(id=[f"f{n}" for n in range(37)])))
     assert_sound(lake)
     assert lake.watermark == 39
+
+
+def test_a_file_of_few_events_that_are_more_than_a_part_of_memory_is_stored_in_parts(
+    tmp_path, monkeypatch
+):
+    texts = [f'{{"text": "{number:02000}"}}' for number in range(200)]
+    path = file(tmp_path, table(200, data=texts))
+    whole, parts = el.create("memory://", "o"), el.create("memory://", "o")
+    whole.append(path)
+    # Parts of 100 kB.
+    monkeypatch.setenv("EVENTLAKE_MEMORY", "1MB")
+    monkeypatch.setattr("eventlake.log.appending.read_events.part_bytes", lambda: 100_000)
+    monkeypatch.setattr("eventlake.columns.parquet.foreign_files.part_bytes", lambda: 100_000)
+    receipt = parts.append(path)
+    assert len(parts.log()[-1].commit.segments) > 3
+    assert len(whole.log()[-1].commit.segments) == 1
+    assert receipt.checkpoint == whole.checkpoint
+    assert parts.verify(deep=True).ok

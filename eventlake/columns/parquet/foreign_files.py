@@ -47,6 +47,17 @@ def check_footer(path: str) -> int:
     return int(pq.read_metadata(path).num_rows)
 
 
+def decoded_bytes(path: str) -> int:
+    """About the size that a file decodes to, as its footer states it.
+
+    Raises:
+        pa.ArrowException: Not a Parquet file.
+    """
+    metadata = pq.read_metadata(path)
+    groups = range(metadata.num_row_groups)
+    return sum(metadata.row_group(number).total_byte_size for number in groups)
+
+
 def int96_columns(path: str) -> list[str]:
     """The columns that contain INT96 at any depth, a legacy nanosecond instant.
 

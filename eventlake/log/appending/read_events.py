@@ -15,8 +15,14 @@ from eventlake.columns.intake.objects import from_ndjson, from_objects
 from eventlake.columns.intake.payload_text import with_payload_texts
 from eventlake.columns.intake.problems import Problem
 from eventlake.columns.intake.rules import canonical_extensions, rule_problems
-from eventlake.columns.parquet.foreign_files import check_footer, parquet_parts, read_parquet
+from eventlake.columns.parquet.foreign_files import (
+    check_footer,
+    decoded_bytes,
+    parquet_parts,
+    read_parquet,
+)
 from eventlake.errors import InvalidEventsError, InvalidInputError, NotFoundError
+from eventlake.memory import part_bytes
 from eventlake.progress import task
 from eventlake.storage.foreign import EVENTS, foreign
 from eventlake.visible import redacted
@@ -97,12 +103,12 @@ def parts_of(
 ) -> Callable[[], Iterator[pa.Table]] | None:
     """Return a function that reads a large Parquet file in parts, or None.
 
-    Every call starts at the beginning. It is None for anything but a Parquet file with more
-    rows than fit into one part.
+    Every call starts at the beginning. It is None for anything but a Parquet file that is larger
+    than a part: by its rows, or by the bytes that its footer states (see ``memory.part_bytes``).
 
     Args:
         events: See ``Lake.append``.
-        part_rows: The number of rows of each part but the last.
+        part_rows: Maximum number of rows of a part.
 
     Raises:
         InvalidInputError: The file is not readable.
@@ -112,7 +118,8 @@ def parts_of(
     path = _path(events)
     with _readable(path):
         rows = check_footer(str(path))
-    return (lambda: _parts(path, rows, part_rows)) if rows > part_rows else None
+        is_large = rows > part_rows or decoded_bytes(str(path)) > part_bytes()
+    return (lambda: _parts(path, rows, part_rows)) if is_large else None
 
 
 def _path(given: str | os.PathLike[str]) -> Path:
