@@ -10,8 +10,11 @@ from eventlake.core import counts
 from eventlake.errors import InvalidInputError
 from eventlake.history.polars_scan import SCHEMA
 from eventlake.history.snapshot import Snapshot
+from eventlake.memory import batch_bytes
 
 BATCH_ROWS = 100_000
+_FIRST_ROWS = 4_096
+"""Rows of the first frame, which shows how large an event is."""
 
 
 def follow(
@@ -19,7 +22,9 @@ def follow(
     after: int,
     poll_seconds: float,
     timeout_seconds: float | None,
+    *,
     batch_rows: int = BATCH_ROWS,
+    most_bytes: int | None = None,
 ) -> Iterator[pl.DataFrame]:
     """Yield the events from sequence ``after`` on, then those that are appended later.
 
@@ -29,11 +34,14 @@ def follow(
         poll_seconds: Pause between reads of the log while there are no new events.
         timeout_seconds: Stop after this long without new events; None for never.
         batch_rows: Maximum number of events in a frame.
+        most_bytes: Size that frames aim at, if events are large; by default
+            ``memory.batch_bytes()``.
     """
     start = counts.count(after, "after")
     pause = counts.seconds(poll_seconds, "poll_seconds", positive=True)
     quiet = None if timeout_seconds is None else counts.seconds(timeout_seconds, "timeout_seconds")
-    return _follow(head, start, pause, quiet, batch_rows)
+    size = most_bytes or batch_bytes()
+    return _follow(head, start, pause, quiet, batch_rows=batch_rows, most_bytes=size)
 
 
 def _follow(
@@ -41,8 +49,11 @@ def _follow(
     after: int,
     poll_seconds: float,
     timeout_seconds: float | None,
+    *,
     batch_rows: int,
+    most_bytes: int,
 ) -> Iterator[pl.DataFrame]:
+    rows = min(_FIRST_ROWS, batch_rows)
     quiet_since = time.monotonic()
     while True:
         snapshot = head()
@@ -60,8 +71,11 @@ def _follow(
             )
         while after < snapshot.watermark:
             # Bounded, so that a consumer that begins at 0 does not collect the whole history.
-            stop = min(after + batch_rows, snapshot.watermark)
+            stop = min(after + rows, snapshot.watermark)
             frame = snapshot.collected(partial(_slice, after=after, stop=stop))
+            # The next events are likely to be as large as these.
+            row_bytes = int(frame.estimated_size()) // frame.height + 1
+            rows = min(max(most_bytes // row_bytes, 1), batch_rows)
             after = stop
             yield frame.select(SCHEMA.names())
             # After the yield: the time that the consumer spends on a batch is not silence.

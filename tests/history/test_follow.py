@@ -66,6 +66,19 @@ def test_frames_are_bounded_and_never_empty():
     assert frames[0].columns == lake.snapshot().scan().collect().columns
 
 
+def test_frames_of_large_events_have_few_rows():
+    lake = el.create("memory://", "o")
+    large = [one | {"data": {"text": "x" * 10_000}} for one in events("a", 50)]
+    lake.append([*large, *events("b", 40)])
+    frames = list(follow(lake.snapshot, 0, 0.1, 0, batch_rows=20, most_bytes=60_000))
+    heights = [frame.height for frame in frames]
+    assert heights[0] == 20
+    assert set(heights[1:6]) == {5}
+    assert heights[-2] == 20
+    followed = [name for frame in frames for name in frame["id"]]
+    assert followed == [one["id"] for one in [*large, *events("b", 40)]]
+
+
 def test_a_consumer_that_waits_is_woken_by_an_append():
     lake = el.create("memory://", "o")
     threading.Timer(0.1, lambda: lake.append(events("late", 2))).start()
