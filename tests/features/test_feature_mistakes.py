@@ -55,7 +55,7 @@ def test_a_timedelta_makes_the_feature_that_its_text_makes():
         ("7 days", "write window='7d'"),
         ("2 weeks", "write window='2w'"),
         ("30min", "write window='30m'"),
-        ("1mo", "say 30d or 365d"),
+        ("1mo", "write 30d or 365d"),
         (timedelta(microseconds=1), "found datetime.timedelta(microseconds=1)"),
         (timedelta(days=-1), "found datetime.timedelta(days=-1)"),
     ],

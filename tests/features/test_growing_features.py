@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import eventlake as el
 from eventlake.columns.hashing.content import content_hash, normalise
 from eventlake.datasets.building.given_spine import given_spine
-from eventlake.datasets.building.reuse_features import reuse_rows
+from eventlake.datasets.building.reuse_features import reuse_rows, stale_rows
 from eventlake.errors import InvalidInputError
 from eventlake.features.look_up import ENGINES, rows
 from eventlake.history.sql.duckdb_views import EntityFilter
@@ -75,7 +75,7 @@ def test_what_is_taken_over_is_what_is_looked_up(known, events, question, data):
     except InvalidInputError:
         return  # a sum that may not fit
     computation = Computation(projection, history, spines[1])
-    found, _ = reuse_rows(old, before, computation, most=1.0)
+    found, _ = reuse_rows(old, stale_rows(before, computation), computation, most=1.0)
     assert content_hash(found) == content_hash(full)
     chosen = bucketed(kind_of(projection).entities(computation), 3)
     buckets = [
