@@ -1,6 +1,8 @@
 """Runs the code blocks of README and docs: sessions as doctests, consoles as commands that must succeed."""
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -11,6 +13,8 @@ import pytest
 from sybil import Example, Sybil
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
+
+from eventlake.cli import main
 
 ROOT = Path(__file__).parent
 
@@ -23,8 +27,14 @@ class SessionParser(PythonCodeBlockParser):
         self.codeblock_parser = CodeBlockParser("pycon", PythonEvaluator())
 
 
+_SHELL = re.compile(r"[|<>;&*?$`(){}~\\]")
+
+
 def run_console(example: Example) -> None:
-    """Runs each ``$`` line in a shell; it must exit 0."""
+    """Runs each ``$`` line, which must exit 0: commands of eventlake in this process, others in a shell.
+
+    Those of the README, which a newcomer types first, all run in a shell.
+    """
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -32,6 +42,17 @@ def run_console(example: Example) -> None:
     for line in example.parsed.splitlines():
         if not line.startswith("$ "):
             pytest.fail(f"a console block holds commands only, found {line!r}")
+        name, *arguments = shlex.split(line[2:])
+        if (
+            name == "eventlake"
+            and Path(example.path).name != "README.md"
+            and not _SHELL.search(line[2:])
+        ):
+            with pytest.raises(SystemExit) as ended:
+                main(arguments)
+            if ended.value.code:
+                pytest.fail(f"{line} exited with {ended.value.code}")
+            continue
         done = subprocess.run(  # noqa: S602
             line[2:], shell=True, capture_output=True, text=True, env=environment, check=False
         )
