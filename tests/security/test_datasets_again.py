@@ -18,6 +18,7 @@ from eventlake.datasets.verifying.verify import verify_lake
 from eventlake.errors import CorruptionError, InvalidInputError
 from eventlake.storage import LocalStorage
 from eventlake.trust import OWN
+from tests.scope import scaled
 from tests.support.dataset_fixtures import module
 from tests.support.forging_on_disk import SCHEMA, TYPE, forge_dataset, payment
 
@@ -285,9 +286,14 @@ def test_each_query_that_is_given_up_halves_the_time_of_those_after_it(root):
         el.open(root).build(el.Projection.sql(name, QUERY, key=["subject"]))
         if name != "c":
             forge_dataset(root, name, sources=lambda _: endless)
-    problems, reasons = found(root, seconds=4)
+    limit = scaled(4, 2)
+    problems, reasons = found(root, seconds=limit)
     assert problems == []
-    assert [int(reason.partition("after ")[2].split()[0]) for reason in reasons] == [4, 2, 1]
+    assert [int(reason.partition("after ")[2].split()[0]) for reason in reasons] == [
+        limit,
+        limit // 2,
+        1,
+    ]
 
 
 def test_a_query_of_an_archive_that_makes_more_rows_than_stated_is_given_up_early(sql):
