@@ -11,7 +11,6 @@ Example:
 
 import importlib
 import importlib.util
-import sys
 from typing import TYPE_CHECKING
 
 from eventlake.moved import install as _install_moved
@@ -177,7 +176,7 @@ def __getattr__(name: str) -> object:
 
             # The core is pure, so these functions are wrapped here to explain a wrong call.
             value = declaration(value)
-        setattr(sys.modules[__name__], name, value)
+        globals()[name] = value
         return value
     if name == "__version__":
         from importlib.metadata import version

@@ -13,8 +13,8 @@ def before_exit(action: Callable[[], None]) -> Callable[[], None]:
 
 
 def clean_up() -> None:
-    """Call the registered functions, whether or not they fail."""
+    """Call the registered functions, the last one first, whether or not they fail."""
     # The process is about to end, so nobody could handle an error.
-    for action in _actions:
+    for action in reversed(_actions):
         with suppress(Exception):
             action()
