@@ -428,13 +428,8 @@ def filled(given: pl.DataFrame, folder: Path) -> tuple[PinnedHistory, Path]:
     return lake.snapshot().history, file
 
 
-def row(setting: Setting) -> Row:
-    """Measures the row."""
-    events, labels = setting.size(1_000_000, 50_000), setting.size(100_000, 5_000)
-    result = Row(
-        "features",
-        f"{labels:,} rows of eleven point-in-time features over {events:,} events of one type, and ten times as many",
-    )
+def payments(setting: Setting, events: int) -> pl.DataFrame:
+    """Events of one type with an amount, numbered in the order of their time."""
     given = (
         pl.DataFrame(setting.events(events))
         .select("id", "source", "subject", "time")
@@ -442,10 +437,20 @@ def row(setting: Setting) -> Row:
         .with_row_index("sequence")
     )
     cents = (pl.col("sequence").hash(1) % 100_000 + 1).cast(pl.Int64)
-    given = given.with_columns(
+    return given.with_columns(
         pl.lit(TYPE).alias("type"),
         (cents.cast(pl.Decimal(18, 0)) * pl.lit("0.01").str.to_decimal(scale=2)).alias("amount"),
     )
+
+
+def row(setting: Setting) -> Row:
+    """Measures the row."""
+    events, labels = setting.size(1_000_000, 50_000), setting.size(100_000, 5_000)
+    result = Row(
+        "features",
+        f"{labels:,} rows of eleven point-in-time features over {events:,} events of one type, and ten times as many",
+    )
+    given = payments(setting, events)
     with scratch() as folder:
         history, file = filled(given, Path(folder))
         spines = drawn(given, labels)

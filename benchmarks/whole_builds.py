@@ -17,7 +17,17 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from data import Setting, scratch
-from features import PREFIX, RANGE, TYPE, by_join, by_search, drawn, features, filled, on_duckdb
+from features import (
+    PREFIX,
+    RANGE,
+    by_join,
+    by_search,
+    drawn,
+    features,
+    filled,
+    on_duckdb,
+    payments,
+)
 from measure import Candidate, Row, interleaved, peak_gigabytes, taken
 
 import eventlake as el
@@ -112,17 +122,7 @@ def row(setting: Setting) -> Row:
     result = Row(
         "whole_builds", f"whole builds of eleven features, {labels:,} rows over {events:,} events"
     )
-    given = (
-        pl.DataFrame(setting.events(events))
-        .select("id", "source", "subject", "time")
-        .sort("time")
-        .with_row_index("sequence")
-    )
-    cents = (pl.col("sequence").hash(1) % 100_000 + 1).cast(pl.Int64)
-    given = given.with_columns(
-        pl.lit(TYPE).alias("type"),
-        (cents.cast(pl.Decimal(18, 0)) * pl.lit("0.01").str.to_decimal(scale=2)).alias("amount"),
-    )
+    given = payments(setting, events)
     with scratch() as folder:
         history, file = filled(given, Path(folder))
         lake = el.open(history.storage.uri)
