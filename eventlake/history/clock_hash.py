@@ -76,5 +76,6 @@ def _extended(state: _State, stretch: Stretch, read: Callable[[Stretch], Int64s]
         return _State(digest, stretch.recorded_at)
     instants = read(stretch)
     rows = first_of_runs(instants, state.last)
-    digest.update(runs_text(rows + np.int64(stretch.segment.start), instants[rows]))
+    for text in runs_text(rows + np.int64(stretch.segment.start), instants[rows]):
+        digest.update(text)
     return _State(digest, int(instants[-1]))

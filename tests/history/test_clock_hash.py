@@ -22,11 +22,15 @@ INSTANTS = st.one_of(
 )
 
 
+def text_of(starts, instants):
+    return b"".join(map(bytes, runs_text(starts, instants)))
+
+
 @given(st.lists(st.tuples(st.integers(0, 1 << 40), INSTANTS)))
 def test_runs_are_spelled_as_text_is(runs):
     runs.sort()
     starts, instants = (np.array([run[part] for run in runs], np.int64) for part in (0, 1))
-    assert runs_text(starts, instants) == "".join(f"{one}:{other}," for one, other in runs).encode()
+    assert text_of(starts, instants) == "".join(f"{one}:{other}," for one, other in runs).encode()
 
 
 @given(st.lists(st.integers(0, 3)), st.none() | st.integers(0, 3))
@@ -43,7 +47,14 @@ def test_runs_of_every_width_are_spelled():
     starts = np.array([10**width - 1 for width in range(1, 10)] + [(1 << 32) - 1], np.int64)
     instants = np.arange(len(starts)) + 10**15
     expected = "".join(f"{s}:{i}," for s, i in zip(starts.tolist(), instants.tolist(), strict=True))
-    assert runs_text(starts, instants) == expected.encode()
+    assert text_of(starts, instants) == expected.encode()
+
+
+def test_runs_of_many_parts_are_spelled():
+    starts = np.arange(0, 120_000, 3)
+    instants = np.arange(len(starts)) * 999_999_937 + 10**15
+    expected = "".join(f"{s}:{i}," for s, i in zip(starts.tolist(), instants.tolist(), strict=True))
+    assert text_of(starts, instants) == expected.encode()
 
 
 BEGIN = datetime(1999, 1, 1, tzinfo=UTC)
