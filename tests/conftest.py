@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from eventlake.cli.application import main
 from eventlake.testing.s3 import s3_server
-from tests.scope import EVERY_CASE, QUICK, examples, sample
+from tests.scope import EVERY_CASE, QUICK, THOROUGH, examples, sample
 
 settings.register_profile(
     "eventlake",
@@ -46,17 +46,21 @@ def pytest_configure():
 
 
 def pytest_collection_modifyitems(config, items):
-    """Puts documents first, and keeps a sample of every grid of cases if the suite runs quickly."""
+    """Puts documents first; leaves out of a quick run what is thorough and most cases of grids."""
     # The blocks of a document build on each other. A worker that has nothing left steals from the
     # end of what another has to run, and would tear a document that stands there.
     items.sort(key=lambda item: item.path.suffix != ".md")
     if not QUICK:
         return
+    left_out = {item for item in items if item.get_closest_marker(THOROUGH)}
     grids = {}
     for item in items:
-        if hasattr(item, "callspec") and not item.get_closest_marker(EVERY_CASE):
+        if (
+            item not in left_out
+            and hasattr(item, "callspec")
+            and not item.get_closest_marker(EVERY_CASE)
+        ):
             grids.setdefault((item.path, item.nodeid.partition("[")[0]), []).append(item)
-    left_out = set()
     for grid in grids.values():
         kept = sample([item.callspec.indices for item in grid])
         left_out |= set(grid) - {grid[position] for position in kept}

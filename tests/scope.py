@@ -1,7 +1,8 @@
 """How much of the suite runs: everything, or what ``make test`` has time for.
 
 ``EVENTLAKE_TESTS=quick`` takes a sample of every grid of cases, fewer Hypothesis examples and fewer
-rounds of what is random. Every test still runs. This is the only place that reads the variable.
+rounds of what is random, and leaves out tests and cases that are marked ``thorough``. This is the
+only place that reads the variable.
 """
 
 import os
@@ -13,6 +14,16 @@ MOST_VALUES = 2
 """Of one parameter in a sample."""
 EVERY_CASE = "every_case"
 """The marker of tests whose grids always run whole: quick ones, and those of stored formats."""
+THOROUGH = "thorough"
+"""The marker of what a full run alone takes: a claim that cheaper tests show too, in other processes,
+at a larger size or by another path. A test that a guarantee names is never one."""
+
+
+def _spaced(values: Sequence[Any], most: int) -> list[Any]:
+    if len(values) <= most:
+        return list(values)
+    step = (len(values) - 1) / max(most - 1, 1)
+    return [values[int(number * step)] for number in range(most)]
 
 
 def scaled(everything: int, quick: int) -> int:
@@ -28,6 +39,10 @@ def examples(count: int) -> int:
 def some(everything: Sequence[Any], quick: int) -> list[Any]:
     """All of a sequence, or in a quick run so many evenly spaced ones, with both ends."""
     return _spaced(list(everything), scaled(len(everything), quick))
+
+
+STORAGES = some(["local", "memory"], 1)
+"""Where a test keeps its lake. Memory has a suite of its own, and most other lakes are in it."""
 
 
 def sample(cases: Sequence[Mapping[str, int]], most: int = MOST_VALUES) -> list[int]:
@@ -52,10 +67,3 @@ def sample(cases: Sequence[Mapping[str, int]], most: int = MOST_VALUES) -> list[
         chosen.add(best)
         missing -= cases[best].items()
     return sorted(chosen)
-
-
-def _spaced(values: Sequence[Any], most: int) -> list[Any]:
-    if len(values) <= most:
-        return list(values)
-    step = (len(values) - 1) / max(most - 1, 1)
-    return [values[int(number * step)] for number in range(most)]

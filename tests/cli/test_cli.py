@@ -712,6 +712,7 @@ def test_a_process_appends_from_stdin_and_its_errors_are_json_on_stderr(lake):
     assert json.loads(done.stderr)["error"] == "invalid-events"
 
 
+@pytest.mark.thorough
 def test_a_reader_that_stops_early_is_no_error(lake):
     script = 'set -o pipefail; "$0" -c "from eventlake.cli import main; main()" show "$1" --events | head -n 1'
     done = subprocess.run(

@@ -65,7 +65,12 @@ def started(*arguments, **options):
 
 @pytest.mark.parametrize("as_json", [False, True])
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+    ("number", "code"),
+    [
+        (signal.SIGINT, 130),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.thorough),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.thorough),
+    ],
 )
 def test_a_signal_in_a_build_gives_up_the_claim_and_is_the_exit_code(
     lake, tmp_path, number, code, as_json
@@ -369,7 +374,10 @@ def test_a_command_that_is_started_without_standard_streams_does_its_work(lake, 
 
 @pytest.mark.parametrize(
     "environment",
-    [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
+    [
+        pytest.param({"PYTHONIOENCODING": "ascii"}, marks=pytest.mark.thorough),
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
 )
 def test_output_is_utf8_in_whatever_locale(lake, environment):
     lake.append([{"id": "é", "source": "s", "type": "t"}])

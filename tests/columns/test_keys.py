@@ -446,6 +446,7 @@ class Endless(RunSource):
             yield np.arange(block << 16, (block + 1) << 16, dtype=np.uint64) * step
 
 
+@pytest.mark.thorough
 def test_the_memory_of_a_merge_does_not_grow_with_the_number_of_keys():
     peaks = []
     for blocks in (4, 32):

@@ -386,6 +386,7 @@ def test_progress_is_told_to_whoever_listens_and_to_nobody_afterwards():
     assert recorder.steps == [("appending events", 1), 1]
 
 
+@pytest.mark.thorough
 def test_names_that_stand_more_than_once_are_found_among_a_million():
     """Counting each name by itself would need hours; a table of a stranger may have that many columns."""
     names = [f"c{number}" for number in range(1_000_000)]

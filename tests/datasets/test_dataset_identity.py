@@ -9,6 +9,7 @@ import pytest
 
 import eventlake as el
 from eventlake.core.hashing.canonical import sha256_hex
+from tests.scope import STORAGES
 from tests.support import naive
 from tests.support.dataset_fixtures import (
     ORIGIN,
@@ -66,7 +67,7 @@ def test_a_copied_lake_builds_the_same_dataset(tmp_path, totals):
     [[(0, 12)], [(n, 1) for n in range(12)], [(0, 1), (1, 10), (11, 1)]],
     ids=["one", "single", "uneven"],
 )
-@pytest.mark.parametrize("where", ["memory", "local"])
+@pytest.mark.parametrize("where", STORAGES)
 def test_the_manifest_hash_is_independent_of_batching_where_recorded_at_is_given(
     tmp_path, totals, batches, where
 ):

@@ -188,6 +188,7 @@ def totals(snapshot):
     assert lake.reproduce(dataset.manifest_hash, trust=True).identical
 
 
+@pytest.mark.thorough
 def test_a_notebook_projection_keeps_strings_tabs_defaults_and_nested_functions(lake):
     source = '''
 import polars as pl

@@ -94,7 +94,14 @@ def opened(monkeypatch):
     return found
 
 
-@pytest.mark.parametrize("what", ["everything changed", "one entity changed", "features"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param("everything changed", marks=pytest.mark.thorough),
+        "one entity changed",
+        "features",
+    ],
+)
 def test_a_later_night_reads_and_lists_of_builds_what_an_early_one_does(what):
     storage = Counted(MemoryStorage())
     lake = created(storage)

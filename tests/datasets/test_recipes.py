@@ -236,6 +236,7 @@ print(el.open(sys.argv[1]).build(el.Projection.sql("counts", query, key=["k"])).
 """
 
 
+@pytest.mark.thorough
 def test_of_many_processes_one_computes(lake, tmp_path):
     command = [sys.executable, "-c", BUILDER, lake.uri, str(tmp_path / "ran")]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]

@@ -74,6 +74,7 @@ def test_the_simulated_history_never_changes(table):
     assert canonical_sha256(table) == EVENTS_SHA256
 
 
+@pytest.mark.thorough
 def test_the_simulated_history_is_the_same_in_another_process_with_another_hash_seed():
     code = """
 from eventlake.demo.lender import simulate
@@ -181,6 +182,7 @@ def test_the_demo_refuses_a_folder_with_another_lake(tmp_path):
         demo_lake(tmp_path / "lake")
 
 
+@pytest.mark.thorough
 def test_a_demo_that_died_before_its_first_append_starts_again(tmp_path):
     el.create(tmp_path / "lake", origin=ORIGIN)
     assert demo_lake(tmp_path / "lake").watermark == EVENTS

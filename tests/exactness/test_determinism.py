@@ -39,6 +39,7 @@ def test_an_exact_projection_has_one_content_hash_whatever_threads_memory_order_
     assert determinism.rows(determinism.projection(name, "duckdb"), history).num_rows > 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "name", ["sums and counts per subject", "as-of join on (time, sequence)", "over all subjects"]
 )

@@ -19,6 +19,7 @@ from eventlake.core import layout
 from eventlake.datasets.lease_timing import LeaseTiming
 from eventlake.errors import SchemaMismatchError, StorageError
 from eventlake.storage import MemoryStorage, from_uri
+from tests.scope import STORAGES
 from tests.support.dataset_fixtures import Hooked, attempt, event, make_lake, sql
 from tests.support.limits import limited
 
@@ -91,7 +92,7 @@ def test_files_are_written_in_an_order_in_which_the_manifest_is_last():
     ] == FILES
 
 
-@pytest.mark.parametrize("where", ["memory", "local"])
+@pytest.mark.parametrize("where", STORAGES)
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("number", range(1, len(FILES) + 1))
 @pytest.mark.parametrize(
@@ -190,7 +191,7 @@ def test_publishing_what_is_published_writes_nothing():
     assert written == []
 
 
-@pytest.mark.parametrize("where", ["memory", "local"])
+@pytest.mark.parametrize("where", STORAGES)
 def test_threads_that_build_the_same_recipe_make_one_dataset(tmp_path, where):
     storage = storages(tmp_path)[where]
     make_lake(storage)
@@ -384,7 +385,7 @@ def interrupted_at_its_manifest(storage):
     return lake
 
 
-@pytest.mark.parametrize("where", ["memory", "local"])
+@pytest.mark.parametrize("where", STORAGES)
 @pytest.mark.parametrize(
     "then",
     [(), ("gc",), ("prune",), ("append", "build"), ("append", "gc", "prune", "build")],

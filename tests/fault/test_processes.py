@@ -55,6 +55,7 @@ def test_what_was_acknowledged_survives_kill_9_at_any_moment(tmp_path):
     assert acknowledged
 
 
+@pytest.mark.thorough
 def test_two_processes_appending_at_once_lose_nothing_and_double_nothing(tmp_path):
     folder = tmp_path / "lake"
     el.create(folder, "o")

@@ -233,6 +233,7 @@ def test_prune_removes_whole_datasets_by_choice_pruned_ones_too(storage, lake):
     assert is_green(lake).notes == ()
 
 
+@pytest.mark.thorough
 def test_thirty_nights_of_locks_leave_one_and_prune_gives_back_what_nobody_holds(
     lake, storage, monkeypatch
 ):

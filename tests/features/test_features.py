@@ -229,7 +229,7 @@ ODD = [
 OTHERS = ("spine rows", "e", "names", "made 0", "entities", "lifetimes of e", "gone e", "gone of e")
 
 
-@pytest.mark.parametrize("known", ["cutoff", "watermark"])
+@pytest.mark.parametrize("known", ["cutoff", pytest.param("watermark", marks=pytest.mark.thorough)])
 def test_no_name_of_a_field_a_type_or_a_column_is_taken_for_one_of_ours(known):
     lake = el.create(MemoryStorage(), "tests.eventlake/odd")
     fields = {name: {"type": "integer"} for name in ODD} | {
@@ -456,7 +456,7 @@ def test_every_feature_takes_several_windows_and_they_are_named_together(lake):
         el.count("payment", window=windows).name("by card")
 
 
-@pytest.mark.parametrize("known", ["cutoff", "watermark"])
+@pytest.mark.parametrize("known", ["cutoff", pytest.param("watermark", marks=pytest.mark.thorough)])
 def test_values_that_enter_at_one_instant_and_leave_at_others_are_counted_alike_by_every_way(
     known,
 ):
@@ -837,7 +837,7 @@ def test_other_columns_of_a_grown_spine_are_the_new_ones(lake):
     )
 
 
-@pytest.mark.parametrize("engine", ["duckdb", "polars"])
+@pytest.mark.parametrize("engine", [pytest.param("duckdb", marks=pytest.mark.thorough), "polars"])
 def test_buckets_and_workers_make_the_same_features(tmp_path, engine):
     lake = filled(el.create(tmp_path / "lake", "tests.eventlake/features"))
     made = lake.build(FEATURES, spine=GROWN, engine=engine, workers=2, buckets=3)

@@ -20,6 +20,7 @@ from eventlake.core.hashing.canonical import canonical_json, sha256_hex
 from eventlake.datasets.verifying.verify import verify_lake
 from eventlake.errors import CorruptionError, InvalidInputError, UnsupportedFormatError
 from eventlake.storage import MemoryStorage
+from tests.scope import some
 from tests.support.forging import features, forge_commit, forge_dataset, lake_of_a_stranger
 
 pytestmark = pytest.mark.every_case
@@ -279,55 +280,61 @@ def test_a_dataset_manifest_with_a_member_that_no_version_writes_is_refused_by_i
 
 @pytest.mark.parametrize(
     ("path", "value"),
-    numbered(
-        *(
-            (("features", 0, "where", "sign"), value)
-            for value in ("> 0) OR (1=", "", "not", "null", "in", None, 1)
+    some(
+        numbered(
+            *(
+                (("features", 0, "where", "sign"), value)
+                for value in ("> 0) OR (1=", "", "not", "null", "in", None, 1)
+            ),
+            *(
+                (("features", 0, "where", "parts"), value)
+                for value in ([], [{}], None, [{"sign": ">"}] * 2)
+            ),
+            *(
+                (("features", 0, "offset"), value)
+                for value in ("0 AS a", -1, 1.0, True, None, 200 * 366 * 86_400_000_000 + 1)
+            ),
+            *((("features", 0, "window"), value) for value in ("30d", 0, -1, 1.5, True, 1 << 62)),
+            *(
+                (("features", 0, "kind"), value)
+                for value in ("sum", "rate", "median", "count(*)", None, 1)
+            ),
+            *((("features", 0, "event_type"), value) for value in ("", "a\x00", None, 1, [])),
+            *((("features", 0, "field"), value) for value in ('x" FROM', "", 1, "a\x00")),
+            *((("features", 0, "unit"), value) for value in ("d", "days", "d; DROP", 1)),
+            *((("features", 0, "n"), value) for value in ("1", 1, -1, 1.0, True, 1001, None)),
+            *(
+                (("features", 0, "name"), value)
+                for value in ("", "a b", 'a"', "1a", None, "x" * 201)
+            ),
+            *((("features", 1, "sign"), value) for value in ("**", "", ";", None, 1)),
+            *(
+                (("features", 1, "right"), value)
+                for value in (
+                    "1; DROP",
+                    "NaN",
+                    "inf",
+                    "1_0",
+                    "\u0661",
+                    " 1",
+                    "1e999",
+                    "9" * 39,
+                    2,
+                    None,
+                )
+            ),
+            *((("depth",), value) for value in ("1}", 0, 21, True, 1.0)),
+            *((("by",), value) for value in ("", None, 1, "a\x00")),
+            *((("known",), value) for value in ("always", None, True)),
+            *(
+                (("via",), value)
+                for value in ({}, [{}], [{"event_type": "a", "child": "", "parent": "p"}])
+            ),
+            (("features",), []),
+            (("format",), 2),
+            (("surprise",), 1),
         ),
-        *(
-            (("features", 0, "where", "parts"), value)
-            for value in ([], [{}], None, [{"sign": ">"}] * 2)
-        ),
-        *(
-            (("features", 0, "offset"), value)
-            for value in ("0 AS a", -1, 1.0, True, None, 200 * 366 * 86_400_000_000 + 1)
-        ),
-        *((("features", 0, "window"), value) for value in ("30d", 0, -1, 1.5, True, 1 << 62)),
-        *(
-            (("features", 0, "kind"), value)
-            for value in ("sum", "rate", "median", "count(*)", None, 1)
-        ),
-        *((("features", 0, "event_type"), value) for value in ("", "a\x00", None, 1, [])),
-        *((("features", 0, "field"), value) for value in ('x" FROM', "", 1, "a\x00")),
-        *((("features", 0, "unit"), value) for value in ("d", "days", "d; DROP", 1)),
-        *((("features", 0, "n"), value) for value in ("1", 1, -1, 1.0, True, 1001, None)),
-        *((("features", 0, "name"), value) for value in ("", "a b", 'a"', "1a", None, "x" * 201)),
-        *((("features", 1, "sign"), value) for value in ("**", "", ";", None, 1)),
-        *(
-            (("features", 1, "right"), value)
-            for value in (
-                "1; DROP",
-                "NaN",
-                "inf",
-                "1_0",
-                "\u0661",
-                " 1",
-                "1e999",
-                "9" * 39,
-                2,
-                None,
-            )
-        ),
-        *((("depth",), value) for value in ("1}", 0, 21, True, 1.0)),
-        *((("by",), value) for value in ("", None, 1, "a\x00")),
-        *((("known",), value) for value in ("always", None, True)),
-        *(
-            (("via",), value)
-            for value in ({}, [{}], [{"event_type": "a", "child": "", "parent": "p"}])
-        ),
-        (("features",), []),
-        (("format",), 2),
-        (("surprise",), 1),
+        22,
     ),
 )
 def test_a_description_of_features_with_a_member_that_no_version_writes_is_refused_by_its_file(

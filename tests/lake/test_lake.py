@@ -462,6 +462,7 @@ def test_many_small_commits_are_one_history_to_both_engines(tmp_path):
     )
 
 
+@pytest.mark.thorough
 def test_a_batch_over_many_row_groups_is_read_in_order(tmp_path):
     rows = 260_000
     numbers = pl.int_range(rows, eager=True)

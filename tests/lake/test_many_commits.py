@@ -250,6 +250,7 @@ def test_the_lake_is_sound_to_the_last_key(told):
     assert told.lake.verify(deep=True).problems == ()
 
 
+@pytest.mark.thorough
 def test_a_compaction_across_tiers_leaves_a_lake_that_is_still_folded(caplog):
     one = Told(3, fold_weight=FOLD_WEIGHT)
     for _ in range(100):
@@ -415,6 +416,7 @@ def committed(long, rows, terms=PLAIN):
     return storage, chain
 
 
+@pytest.mark.thorough
 def test_a_long_lake_is_shaped_as_eventlake_shapes_it(long):
     chain = el.open(Counted(long[0]))._chain
     head = chain.head.commit
@@ -425,6 +427,7 @@ def test_a_long_lake_is_shaped_as_eventlake_shapes_it(long):
     assert head.stop == long[1]
 
 
+@pytest.mark.thorough
 def test_a_lake_of_two_thousand_commits_made_so_is_sound_to_the_last_key():
     commits = scaled(2_000, 400)
     storage, events = long_lake(commits)
@@ -432,6 +435,7 @@ def test_a_lake_of_two_thousand_commits_made_so_is_sound_to_the_last_key():
     assert (report.problems, report.commits, report.segments) == ((), commits, events)
 
 
+@pytest.mark.thorough
 def test_the_manifest_of_a_lake_made_so_is_the_one_that_all_commits_add_up_to():
     storage, _ = long_lake(BY_REAL_FOLDS + 500)
     lake = el.open(storage)

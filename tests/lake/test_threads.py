@@ -54,6 +54,7 @@ def exit_code(work):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+@pytest.mark.thorough
 def test_an_upcast_keeps_its_database_whatever_other_threads_ask_for_meanwhile(monkeypatch):
     few = Caches().per_process(lambda: expressions._Databases(most=2))
     monkeypatch.setattr(expressions, "_databases", few)

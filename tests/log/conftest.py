@@ -3,10 +3,11 @@
 import pytest
 
 from eventlake.storage import LocalStorage, MemoryStorage
+from tests.scope import STORAGES
 from tests.support.maintenance_fixtures import NOW
 
 
-@pytest.fixture(params=["memory", "local"])
+@pytest.fixture(params=STORAGES)
 def storage(request, tmp_path):
     return MemoryStorage() if request.param == "memory" else LocalStorage(tmp_path / "lake")
 

@@ -304,6 +304,7 @@ def test_a_target_is_at_least_one_byte(storage, given):
         el.create(storage, "o").compact(target_bytes=given)
 
 
+@pytest.mark.thorough
 def test_a_lake_is_folded_after_a_compaction_that_reaches_into_older_tiers(caplog):
     lake = limited(el.create("memory://", "o"), fold_weight=40)
     for number in range(152):
@@ -421,6 +422,7 @@ def test_four_threads_append_while_others_compact(storage, weight):
     assert_sound(el.open(storage), known)
 
 
+@pytest.mark.thorough
 def test_processes_append_while_this_one_compacts(tmp_path):
     lake = el.create(tmp_path / "lake", "o")
     processes = [start(tmp_path / "lake", f"p{number}", 40) for number in range(3)]

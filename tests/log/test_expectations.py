@@ -12,7 +12,7 @@ from eventlake.core import layout
 from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputError
 from eventlake.log.maintaining.fold import fold
 from eventlake.storage import LocalStorage, MemoryStorage
-from tests.scope import scaled
+from tests.scope import STORAGES, scaled
 from tests.support.dataset_fixtures import Hooked
 from tests.support.limits import SMALL_TIERS, limited
 from tests.support.rivals import Rivalled
@@ -26,7 +26,7 @@ def event(name, subject=None, **more):
     )
 
 
-@pytest.fixture(params=["memory", "local"])
+@pytest.fixture(params=STORAGES)
 def lake(request, tmp_path):
     return el.create("memory://" if request.param == "memory" else tmp_path / "lake", "o")
 
@@ -375,7 +375,7 @@ def race(storage, work, handles=2, threads_each=2, **limits):
     assert errors == []
 
 
-@pytest.fixture(params=["memory", "local"])
+@pytest.fixture(params=STORAGES)
 def storage(request, tmp_path):
     made = MemoryStorage() if request.param == "memory" else LocalStorage(tmp_path / "lake")
     el.create(made, "o")
@@ -574,6 +574,7 @@ def test_expectations_over_many_tiers_are_those_of_a_list(seed):
     assert lake.verify(deep=True).ok
 
 
+@pytest.mark.thorough
 def test_expectations_are_those_of_a_list_where_key_files_are_lost():
     def lose(storage, dice, step):
         if step % 12 == 11:
@@ -588,6 +589,7 @@ def test_expectations_are_those_of_a_list_where_key_files_are_lost():
     }
 
 
+@pytest.mark.thorough
 def test_expectations_are_those_of_a_list_where_segments_are_compacted_now_and_then():
     def compact(storage, dice, step):
         if step % 12 == 11:
@@ -597,6 +599,7 @@ def test_expectations_are_those_of_a_list_where_segments_are_compacted_now_and_t
     assert lake.verify(deep=True).ok
 
 
+@pytest.mark.thorough
 def test_expectations_are_those_of_a_list_where_fingerprints_are_shared_by_many_subjects(
     monkeypatch,
 ):

@@ -12,6 +12,7 @@ from eventlake.log.chain.unfolded_keys import weight
 from eventlake.log.maintaining.fold_behind import _fold, _fold_quickly, _merge_large
 from eventlake.log.maintaining.garbage import derived_files
 from eventlake.storage import LocalStorage, MemoryStorage
+from tests.scope import STORAGES, some
 from tests.support.limits import limited
 
 QUICK = 100
@@ -62,9 +63,9 @@ def assert_sound(storage, told):
     return lake._chain.head.commit
 
 
-@pytest.mark.parametrize("local", [False, True], ids=["in memory", "on disk"])
-def test_what_a_writer_commits_is_folded_and_merged_behind_it(local, tmp_path, caplog):
-    storage = LocalStorage(tmp_path) if local else MemoryStorage()
+@pytest.mark.parametrize("where", STORAGES)
+def test_what_a_writer_commits_is_folded_and_merged_behind_it(where, tmp_path, caplog):
+    storage = LocalStorage(tmp_path) if where == "local" else MemoryStorage()
     told = written(limited(el.create(storage, "o"), **TIERS), 120)
     head = assert_sound(storage, told)
     assert max(tier.weight for tier in head.tiers) > 5 * QUICK, "large tiers are merged too"
@@ -121,7 +122,7 @@ def test_newer_commits_are_folded_while_large_tiers_are_merged():
     assert_sound(storage, told)
 
 
-@pytest.mark.parametrize("number", [1, 2, 4])
+@pytest.mark.parametrize("number", some([1, 2, 4], 1))
 def test_a_collection_while_large_tiers_are_merged_does_no_harm(number):
     storage, told, collected = Hooked(), [], []
 
@@ -145,6 +146,7 @@ def test_a_collection_while_large_tiers_are_merged_does_no_harm(number):
     assert_sound(storage, told)
 
 
+@pytest.mark.thorough
 def test_two_writers_fold_behind_each_other(caplog):
     storage = MemoryStorage()
     el.create(storage, "o")

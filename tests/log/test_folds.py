@@ -12,6 +12,7 @@ from eventlake.log.appending.read_events import checked_batch
 from eventlake.log.maintaining.fold import fold
 from eventlake.log.maintaining.garbage import derived_files
 from eventlake.storage import LocalStorage, MemoryStorage
+from tests.scope import STORAGES
 from tests.support.limits import limited
 
 TIERS = {"fold_weight": 40, "tier_ratio": 3, "inline_keys": 4}
@@ -44,9 +45,9 @@ def named_keys(lake):
     return {path for path in derived_files(lake._chain.head.commit) if path.startswith("keys/")}
 
 
-@pytest.mark.parametrize("local", [False, True], ids=["in memory", "on disk"])
-def test_key_files_that_a_fold_replaced_are_given_back(local, tmp_path):
-    storage = LocalStorage(tmp_path) if local else MemoryStorage()
+@pytest.mark.parametrize("where", STORAGES)
+def test_key_files_that_a_fold_replaced_are_given_back(where, tmp_path):
+    storage = LocalStorage(tmp_path) if where == "local" else MemoryStorage()
     lake, dice = limited(el.create(storage, "o"), **TIERS), random.Random(1)
     for number in range(60):
         lake.append(events(number, dice.randrange(1, 9)))

@@ -9,13 +9,14 @@ import eventlake as el
 from eventlake.core import layout
 from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputError, StorageError
 from eventlake.storage import MemoryStorage, NotStoredError
+from tests.scope import STORAGES
 
 
 def one(name, **more):
     return [{"id": name, "source": "s", "type": "t", "data": {"name": name}} | more]
 
 
-@pytest.fixture(params=["memory", "local"])
+@pytest.fixture(params=STORAGES)
 def lake(request, tmp_path):
     return el.create("memory://" if request.param == "memory" else tmp_path / "lake", "o")
 

@@ -8,6 +8,7 @@ import eventlake as el
 from eventlake.errors import ConflictError, InvalidInputError
 from eventlake.log.appending.positions import next_position
 from eventlake.storage import MemoryStorage
+from tests.scope import STORAGES
 
 
 def batch(name, count=3, **more):
@@ -17,7 +18,7 @@ def batch(name, count=3, **more):
     ]
 
 
-@pytest.fixture(params=["memory", "local"])
+@pytest.fixture(params=STORAGES)
 def lake(request, tmp_path):
     return el.create("memory://" if request.param == "memory" else tmp_path / "lake", "o")
 

@@ -15,7 +15,7 @@ from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputErro
 from eventlake.history.verifying import seen_events
 from eventlake.log.chain import rebuild_keys
 from eventlake.storage import LocalStorage, MemoryStorage
-from tests.scope import scaled
+from tests.scope import STORAGES, scaled
 from tests.support import naive
 from tests.support.limits import SMALL_TIERS, limited
 from tests.support.maintenance_fixtures import in_threads
@@ -40,7 +40,7 @@ def problems(error):
     return [(problem.row, problem.field) for problem in error.value.problems]
 
 
-@pytest.fixture(params=["memory", "local"])
+@pytest.fixture(params=STORAGES)
 def lake(request, tmp_path):
     return el.create("memory://" if request.param == "memory" else tmp_path / "lake", "o")
 
@@ -389,7 +389,7 @@ def test_an_event_that_a_rival_brought_in_another_form_is_refused(rivalled):
     assert ids(lake) == ["a-0", "a-1", "a-2", "a-4"]
 
 
-@pytest.fixture(params=["memory", "local"])
+@pytest.fixture(params=STORAGES)
 def storage(request, tmp_path):
     made = MemoryStorage() if request.param == "memory" else LocalStorage(tmp_path / "lake")
     el.create(made, "o")

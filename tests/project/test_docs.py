@@ -11,6 +11,7 @@ import eventlake
 from eventlake.exactness.on_duckdb import functions as on_duckdb
 from eventlake.exactness.on_polars import functions as on_polars
 from eventlake.features.declared import functions, order_functions, value_functions
+from tests.scope import THOROUGH
 
 pytestmark = pytest.mark.every_case
 
@@ -32,9 +33,14 @@ def test_guarantees_name_tests():
 
 
 @pytest.mark.parametrize(("file", "name"), GUARANTEES, ids=lambda part: part.rsplit("/", 1)[-1])
-def test_a_test_that_shows_a_guarantee_exists(file, name):
+def test_a_test_that_shows_a_guarantee_exists_and_is_part_of_a_quick_run(file, name):
     tree = ast.parse((ROOT / file).read_text())
-    assert name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    marks = {
+        node.name: [ast.unparse(mark) for mark in node.decorator_list]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert f"pytest.mark.{THOROUGH}" not in marks[name]
 
 
 def test_links_between_documents_lead_somewhere():

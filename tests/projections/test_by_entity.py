@@ -443,6 +443,7 @@ def test_a_bucket_of_which_workers_die_again_and_again_ends_the_build(lake, monk
     assert lake.datasets() == []
 
 
+@pytest.mark.thorough
 def test_a_slow_worker_is_outrun(lake, monkeypatch):
     def impatient(_, count):
         return workers.Processes(count, slow_seconds=0.2)
@@ -491,6 +492,7 @@ def test_killed_workers_leave_no_temporary_files(lake, monkeypatch):
     assert set(scratch().iterdir()) == before
 
 
+@pytest.mark.thorough
 def test_a_script_without_a_guard_may_use_workers(lake, tmp_path):
     script = tmp_path / "job.py"
     script.write_text(
@@ -695,6 +697,7 @@ def test_buckets_that_are_deleted_meanwhile_are_done_again(lake, monkeypatch):
     assert made.content_hash == lake.build(by_subject("sums"), force=True).content_hash
 
 
+@pytest.mark.thorough
 def test_forced_builders_at_once_do_not_disturb_each_other(lake):
     failed, made = [], set()
 

@@ -20,6 +20,7 @@ from eventlake.errors import (
     InvalidProjectionError,
     SchemaMismatchError,
 )
+from tests.scope import STORAGES
 from tests.support.dataset_fixtures import (
     KINDS,
     POLARS_TOTALS,
@@ -32,7 +33,7 @@ from tests.support.dataset_fixtures import (
 )
 
 
-@pytest.fixture(params=["memory", "local"])
+@pytest.fixture(params=STORAGES)
 def lake(request, tmp_path):
     return make_lake("memory://" if request.param == "memory" else tmp_path / "lake")
 
@@ -644,6 +645,7 @@ except SchemaMismatchError as error:
 """
 
 
+@pytest.mark.thorough
 def test_the_environment_and_global_settings_change_no_dataset():
     def run(how, environment):
         command = [sys.executable, "-c", BUILDS, how]

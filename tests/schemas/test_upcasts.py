@@ -550,6 +550,7 @@ def test_a_registration_that_lost_its_race_looks_at_the_events_between():
     assert other.schema("pay").number == 1
 
 
+@pytest.mark.thorough
 def test_a_large_history_is_upcast_in_order():
     lake = lake_of(*({"cents": number} for number in range(70_000)))
     lake.register("pay", CROWNS, upcast=TO_CROWNS)

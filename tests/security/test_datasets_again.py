@@ -109,6 +109,7 @@ def test_a_ledger_that_holds_a_falsehood_is_not_believed(sql):
     assert "its rows are not those that its recipe makes" in problem
 
 
+@pytest.mark.thorough
 def test_a_dataset_that_was_made_again_is_remembered(sql, stranger, monkeypatch):
     stranger()
     assert found(sql) == ([], [])
@@ -118,6 +119,7 @@ def test_a_dataset_that_was_made_again_is_remembered(sql, stranger, monkeypatch)
     assert el.open(sql).build(COUNT).polars()["n"].to_list() == [4] * 7
 
 
+@pytest.mark.thorough
 def test_rows_that_were_given_back_are_compared_too(sql):
     forged = forge_dataset(sql, "count", more)
     (part,) = sql.glob(f"builds/count/{forged[:12]}/*/part-*.parquet")
@@ -228,6 +230,7 @@ def test_a_provenance_that_has_counts_of_hindsight_cannot_say_that_nobody_counte
     assert "it records hindsight_rows" in problem
 
 
+@pytest.mark.thorough
 def test_a_spine_that_another_version_of_eventlake_made_otherwise_is_listed(root):
     el.open(root).build(FEATURES, spine=LABELLED)
     (path,) = root.glob("builds/risk/*/*/provenance.json")
@@ -267,6 +270,7 @@ def test_other_rows_of_another_version_of_the_engine_are_listed_and_not_blamed(s
     assert "1 thing could not be checked" in report.card().title
 
 
+@pytest.mark.thorough
 def test_the_same_rows_of_another_version_of_the_engine_are_sound(sql):
     forge_dataset(sql, "count", recipe=lambda recipe: recipe["engine"].update(version="1.9.0"))
     assert found(sql) == ([], [])

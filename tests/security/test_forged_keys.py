@@ -190,6 +190,7 @@ def test_a_deep_verification_makes_keys_again(root, opened):
     assert any("its keys do not match the events" in problem.message for problem in report.problems)
 
 
+@pytest.mark.thorough
 def test_commits_of_two_users_in_turn_are_each_checked_by_the_other(tmp_path, monkeypatch):
     users = [tmp_path / name for name in ("she", "he")]
     for folder in users:

@@ -27,6 +27,7 @@ def names(folder):
     return [path.name for path in folder.iterdir()]
 
 
+@pytest.mark.thorough
 def test_processes_that_write_one_lock_never_fail_and_leave_one_of_theirs_whole(tmp_path):
     running = [
         subprocess.Popen(
