@@ -1,6 +1,7 @@
 """The database of the DuckDB engine, which is cached for the next build."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import duckdb
 import numpy as np
@@ -12,8 +13,8 @@ from eventlake.core.names import AS_RECORDED, LATEST
 from eventlake.core.sql import identifier, integer
 from eventlake.database import Resources, open_database
 from eventlake.features.on_duckdb.events import BELONGS_TABLE, rows_of, value_of
-from eventlake.features.planned.early import RECORDED, Events, find_early
-from eventlake.features.planned.entity_keys import Cutoffs, Integers, Scale
+from eventlake.features.planned.early import RECORDED, Recorded
+from eventlake.features.planned.entity_keys import Integers, Scale, places_of
 from eventlake.features.planned.plan import Plan
 from eventlake.features.planned.sources import Source
 from eventlake.history.sql.duckdb_views import create_lifetimes, create_table, files_of
@@ -31,6 +32,24 @@ def entities_of(column: pa.ChunkedArray) -> pa.Table:
     # Sorted, because a cached database serves only equal entities with equal numbers.
     names = names.take(pc.sort_indices(names))
     return pa.table({"name": names, "entity": pa.array(np.arange(len(names)))})
+
+
+@dataclass(frozen=True, slots=True)
+class _Sorted:
+    """The events of a stream by entity and time.
+
+    Attributes:
+        times: Keys of their entities and times, ascending.
+        recorded: When they were recorded.
+    """
+
+    times: Scale
+    recorded: Recorded
+
+    @property
+    def size_bytes(self) -> int:
+        """Size in bytes."""
+        return self.times.keys.nbytes + self.recorded.size_bytes
 
 
 class Tables:
@@ -68,7 +87,7 @@ class Tables:
         # The copy stays; the caller's memory is released.
         self.connection.unregister("entities")
         self.names: dict[str, str] = {}
-        self._sorted: dict[str, Events] = {}
+        self._sorted: dict[str, _Sorted] = {}
 
     @property
     def size_bytes(self) -> int:
@@ -112,7 +131,7 @@ class Tables:
         return [piece for (piece,) in found.fetchall()]
 
     def early(self, events: str) -> tuple[npt.NDArray[np.bool_], Integers]:
-        """Which of ``rows`` see events early, and the sequences of these; see ``find_early``.
+        """Which of ``rows`` see events early, and the sequences of these events.
 
         Args:
             events: Name of the table of a stream's events, with ``RECORDED``.
@@ -122,15 +141,18 @@ class Tables:
         codes, cutoffs = _columns(self.connection.sql(rows))
         if events not in self._sorted:
             self._sorted[events] = self._in_order(events)
-        return find_early(self._sorted[events], Cutoffs(codes, cutoffs, nobody + 1))
+        found = self._sorted[events]
+        places = places_of(found.times.keys, found.times.probe(codes, cutoffs))
+        return found.recorded.after(codes, cutoffs, places)
 
-    def _in_order(self, events: str) -> Events:
+    def _in_order(self, events: str) -> _Sorted:
         """The events of a stream by entity and time, by which they are found faster."""
         columns = f"SELECT entity, t, {value_of(RECORDED)}, sequence FROM {events}"
         codes, times, recorded, sequences = _columns(self.connection.sql(columns))
-        scale = Scale(codes, times, len(self.entities) + 1)
-        order = np.argsort(scale.keys)
-        return Events(codes[order], recorded[order], sequences[order], scale, scale.keys[order])
+        every = len(self.entities) + 1
+        scale = Scale(codes, times, every)
+        order = scale.sort()
+        return _Sorted(scale, Recorded(codes[order], recorded[order], sequences[order], every))
 
     def materialize(self, query: str) -> str:
         """Create the table of a query, unless it exists.

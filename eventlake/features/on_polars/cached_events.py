@@ -29,7 +29,7 @@ def kept(
     key = None if source.identity is None else identity
 
     def make() -> Prefix:
-        return Prefix(entities, events(plan, stream, source, entities, columns).collect(), {}, {})
+        return Prefix(entities, events(plan, stream, source, entities, columns).collect())
 
     with ENGINE_CACHE.taken(key, entities, make) as prefix:
         yield prefix

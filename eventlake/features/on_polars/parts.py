@@ -23,8 +23,8 @@ from eventlake.features.on_polars.events import edge_of, is_inside, spine_rows, 
 from eventlake.features.on_polars.running_max import latest_before, running
 from eventlake.features.on_polars.segment_tree import greatest
 from eventlake.features.on_polars.sorted_events import Prefix, Sorted
-from eventlake.features.planned.early import RECORDED, Early, Events, find_early
-from eventlake.features.planned.edges import ENTER, LEAVE, TIME, Edge, probes
+from eventlake.features.planned.early import RECORDED, Early, Recorded
+from eventlake.features.planned.edges import AT_CUTOFF, ENTER, LEAVE, TIME, Edge, probes
 from eventlake.features.planned.entity_keys import Cutoffs, Integers, Scale
 from eventlake.features.planned.limits import LOOK_UP_LIMITS, LookUpLimits
 from eventlake.features.planned.plan import Part, Plan
@@ -97,6 +97,7 @@ class _Answers:
         self._parts = parts
         self._can_expire, self._delay = source.can_expire, source.delay
         self._rows = rows
+        self._prefix = prefix
         self._sorted, self._edges, self._sums = prefix.events, prefix.edges, prefix.sums
         self._codes = rows["code"].to_numpy()
         self._cutoffs = rows["c"].to_numpy()
@@ -144,11 +145,13 @@ class _Answers:
 
     def early(self) -> tuple[npt.NDArray[np.bool_], Integers]:
         """Which rows see events early, and the sequences of these events."""
-        codes, recorded, sequences = (
-            self._sorted[name].to_numpy() for name in ("code", value_of(RECORDED), "sequence")
-        )
-        time = self._edge(Edge(TIME, Window()))
-        return find_early(Events(codes, recorded, sequences, time.scale, time.keys), self._order)
+        if self._prefix.recorded is None:
+            codes, recorded, sequences = (
+                self._sorted[name].to_numpy() for name in ("code", value_of(RECORDED), "sequence")
+            )
+            self._prefix.recorded = Recorded(codes, recorded, sequences, self._entities)
+        places = self._places_at((Edge(TIME, Window()), AT_CUTOFF))
+        return self._prefix.recorded.after(self._codes, self._cutoffs, places)
 
     def _looks(self, part: Part) -> tuple[Look, Look]:
         """Looks at a window's end and start; the start is the entity's if nothing leaves."""

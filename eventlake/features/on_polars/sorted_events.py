@@ -1,11 +1,12 @@
 """The events of a stream for some entities, sorted, with running sums along them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from eventlake.features.planned.early import Recorded
 from eventlake.features.planned.edges import Edge
 from eventlake.features.planned.entity_keys import Keys, Scale
 
@@ -25,7 +26,7 @@ class Sorted:
     order: npt.NDArray[np.intp] | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Prefix:
     """The sorted events of a stream and some entities, and what was computed from them.
 
@@ -34,12 +35,14 @@ class Prefix:
         events: The events, as ``events.events`` returns them.
         edges: Sorted edges.
         sums: Running sums and extremes along an edge, and, under None, orders by value.
+        recorded: When the events were recorded, once that was asked.
     """
 
     entities: pl.DataFrame
     events: pl.DataFrame
-    edges: dict[Edge, Sorted]
-    sums: dict[tuple[Edge | None, str], pl.Series]
+    edges: dict[Edge, Sorted] = field(default_factory=dict)
+    sums: dict[tuple[Edge | None, str], pl.Series] = field(default_factory=dict)
+    recorded: Recorded | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -49,6 +52,6 @@ class Prefix:
             for one in self.edges.values()
         )
         sums = sum(int(one.estimated_size()) for one in self.sums.values())
-        return (
-            int(self.events.estimated_size()) + int(self.entities.estimated_size()) + edges + sums
-        )
+        recorded = 0 if self.recorded is None else self.recorded.size_bytes
+        frames = int(self.events.estimated_size()) + int(self.entities.estimated_size())
+        return frames + edges + sums + recorded

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from eventlake.features.planned.entity_keys import Cutoffs, Integers, Keys, Scale
+from eventlake.features.planned.entity_keys import Integers, Scale
 
 RECORDED = "eventlake recorded"
 """Column of microseconds that engines compute for each event: when it was recorded.
@@ -18,6 +18,8 @@ For a correction it is the event's time, as if it had never been late: what an e
 corrections do to a row depends on all of them, and is compared apart.
 """
 _NONE: Integers = np.empty(0, np.int64)
+_MOST = np.uint64(2**64 - 1)
+"""More than any key."""
 
 
 @dataclass(slots=True)
@@ -38,46 +40,53 @@ class Early:
         self.events[event_type] = np.concatenate([self.events.get(event_type, _NONE), events])
 
 
-@dataclass(frozen=True, slots=True)
-class Events:
-    """The events of a stream.
+class Recorded:
+    """When the events of a stream were recorded, in the order of entity and time.
 
-    Attributes:
-        codes: Numbers of their entities.
-        recorded: Their column ``RECORDED``.
+    Args:
+        codes: Numbers of the entities of the events.
+        instants: Their column ``RECORDED``.
         sequences: Their sequences.
-        scale: Makes keys of entities and times.
-        keys: Their keys. The search is fast if they ascend.
+        entities: Number of entities, including one for rows without an entity.
     """
 
-    codes: Integers
-    recorded: Integers
-    sequences: Integers
-    scale: Scale
-    keys: Keys
+    def __init__(
+        self, codes: Integers, instants: Integers, sequences: Integers, entities: int
+    ) -> None:
+        self._scale = Scale(codes, instants, entities)
+        self._sequences = sequences
+        # Keys of an entity exceed those of smaller ones, so the running maximum is each entity's.
+        self._latest = np.maximum.accumulate(self._scale.keys)
 
     @property
     def size_bytes(self) -> int:
         """Size in bytes."""
-        arrays = (self.codes, self.recorded, self.sequences, self.scale.keys, self.keys)
-        return sum(array.nbytes for array in arrays)
+        return sum(one.nbytes for one in (self._scale.keys, self._sequences, self._latest))
 
+    def after(
+        self, codes: Integers, cutoffs: Integers, places: Integers
+    ) -> tuple[npt.NDArray[np.bool_], Integers]:
+        """Which rows see an event that was recorded too late for them, and all these events.
 
-def find_early(events: Events, rows: Cutoffs) -> tuple[npt.NDArray[np.bool_], Integers]:
-    """Which rows see events early, and the sequences of these events."""
-    keys = events.scale.probe(rows.codes, rows.instants)
-    # The first row to see an event has the next cutoff. If the event was recorded by then, no later
-    # row sees it early either.
-    first = np.searchsorted(keys, events.keys, side="right")
-    some = np.flatnonzero(first < len(keys))
-    first = first[some]
-    is_early = rows.codes[first] == events.codes[some]
-    is_early &= rows.instants[first] <= events.recorded[some]
-    first, some = first[is_early], some[is_early]
-    stop = rows.after(events.codes[some], events.recorded[some])
-    # An event counts from the first of its rows, and no longer from its stop.
-    changes = np.bincount(first, minlength=len(keys) + 1)
-    changes -= np.bincount(stop, minlength=len(keys) + 1)
-    seen = np.empty(len(keys), np.bool_)
-    seen[rows.order] = np.cumsum(changes)[:-1] > 0
-    return seen, events.sequences[some]
+        Args:
+            codes: Numbers of the entities of the rows.
+            cutoffs: Cutoffs of the rows.
+            places: For each row, the number of events, of all entities, before its cutoff: those of
+                smaller entities, and those of its own whose time is before it.
+
+        Returns:
+            A flag for each row; the sequences of the events.
+        """
+        if not len(self._latest):
+            return np.zeros(len(codes), np.bool_), _NONE
+        keys = self._scale.probe(codes, cutoffs)
+        # The keys of smaller entities are smaller than a row's: they are not taken for its own.
+        late = (self._latest[places - 1] >= keys) & (places > 0)
+        # The least cutoff that sees an event is that of the next row: it has the smallest key of
+        # those rows that see this event last.
+        least = np.full(len(self._latest), _MOST)
+        np.minimum.at(least, places[late] - 1, keys[late])
+        ends = np.flatnonzero(least < _MOST)
+        following = np.repeat(least[ends], np.diff(ends, prepend=-1))
+        found = np.flatnonzero(self._scale.keys[: len(following)] >= following)
+        return late, self._sequences[found]

@@ -16,6 +16,9 @@ class Scale:
         codes: Entities of the events.
         instants: Instants of the events, in microseconds; ``NEVER`` is after every cutoff.
         entities: Number of entities, including one for rows without an entity.
+
+    Attributes:
+        keys: The keys of the events, in their order until they are sorted.
     """
 
     def __init__(self, codes: Integers, instants: Integers, entities: int) -> None:
@@ -28,6 +31,12 @@ class Scale:
         if self._ranks is not None:
             self._width = len(self._ranks) + 1
         self.keys = self.probe(codes, instants)
+
+    def sort(self) -> Integers:
+        """Sort the keys; returns their order, in which equal keys come in any order."""
+        order = np.argsort(self.keys)
+        self.keys = self.keys[order]
+        return order
 
     def probe(self, codes: Integers, instants: Integers) -> Keys:
         """Keys that follow the events of smaller entities, and the entity's before the instant."""
@@ -55,23 +64,23 @@ class Cutoffs:
 
     Attributes:
         order: Indices of the rows in that order.
-        codes: Their entities in that order.
-        instants: Their cutoffs in that order.
     """
 
     def __init__(self, codes: Integers, instants: Integers, entities: int) -> None:
-        # The last key of ``lexsort`` is the primary one.
-        self.order = np.lexsort((instants, codes))
-        self.codes, self.instants, self._entities = (
-            codes[self.order],
-            instants[self.order],
-            entities,
-        )
-        self._scale: Scale | None = None
+        self._scale = Scale(codes, instants, entities)
+        # NumPy sorts one number far faster than two. The order of equal rows does not matter.
+        self.order = self._scale.sort()
 
     def after(self, codes: Integers, instants: Integers) -> Integers:
         """Places of the first ordered rows of entities whose cutoff is after an instant."""
-        if self._scale is None:
-            self._scale = Scale(self.codes, self.instants, self._entities)
         # The next microsecond, because a cutoff at the instant does not see the event.
         return np.searchsorted(self._scale.keys, self._scale.probe(codes, instants + 1))
+
+
+def places_of(keys: Keys, wanted: Keys) -> Integers:
+    """The number of ascending keys below each wanted one."""
+    places = np.empty(len(wanted), np.int64)
+    # Searching in the order of memory takes a fraction of the time, with the sort.
+    order = np.argsort(wanted)
+    places[order] = np.searchsorted(keys, wanted[order])
+    return places
