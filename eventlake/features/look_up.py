@@ -31,6 +31,7 @@ from eventlake.features.spine_hints import cast_hint, missing
 from eventlake.features.spine_pieces import Pieces, split
 from eventlake.history.corrections import FAMILY
 from eventlake.history.pinned import PinnedHistory
+from eventlake.history.polars_scan import lifetimes
 from eventlake.progress import task
 from eventlake.schemas.schema import FieldType
 from eventlake.visible import warn
@@ -155,8 +156,14 @@ class _LookUp:
             found.add(places, early.rows, early.events, {})
 
     def compare_corrected(self, found: Hindsight) -> None:
-        """Add the hindsight of events that were corrected, and of their corrections."""
-        known = self._known()
+        """Add the hindsight of events that were corrected, and of their corrections.
+
+        Of plans without relations, which lifetimes would change too.
+        """
+        known = {
+            name: replace(source, until=lifetimes(source.table))
+            for name, source in self.by_type.items()
+        }
         families = {
             name: source.until.select(FAMILY)
             for name, source in known.items()
@@ -168,15 +175,12 @@ class _LookUp:
 
     def compare(self, found: Hindsight) -> None:
         """Add the hindsight of all events."""
-        known = self._known()
+        known = sources(as_known(self.plan), self.history)
         for piece, places in self._pieces(_events(self.plan, self.history)):
             found.add(places, *compare_hindsight(self.plan, self.by_type, known, piece))
 
     def _pieces(self, events: int) -> Pieces:
         return split(self.plan, self.spine, events, self.limits.piece_rows)
-
-    def _known(self) -> Mapping[str, Source]:
-        return sources(as_known(self.plan), self.history)
 
     def _cached(self, piece: pa.Table) -> Mapping[str, Source]:
         """The event tables, of which nothing is cached for the next build if there are pieces."""

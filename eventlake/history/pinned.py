@@ -31,6 +31,8 @@ from eventlake.tables.event_table import EventTable
 from eventlake.trust import OWN, Trust
 
 _SHOWN = 20
+_FEW = 8
+"""Segments up to which each one's state is asked for."""
 T = TypeVar("T")
 _TRIES = 3
 """How often a read is tried while files disappear."""
@@ -296,6 +298,8 @@ class PinnedHistory:
                 [one.placed for one in self.stretches],
                 self.trust,
                 changed_only=changed_only,
+                # A listing costs one request for many segments, but names all of the lake.
+                listed=len(self.stretches) > max(_FEW, len(self.manifest.segments) // 2),
             ):
                 advance(1)
 

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import io
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -293,7 +294,9 @@ class LocalStorage:
         """See ``Storage.list``; also lists temporary files and links, which ``verify`` reports."""
         try:
             for path, facts in beneath.files(self._root, inside(prefix)):
-                yield StoredObject(path, facts.st_size, facts.st_mtime_ns // 1000)
+                # A link, which is never read, has no state.
+                state = _state(facts) if stat.S_ISREG(facts.st_mode) else None
+                yield StoredObject(path, facts.st_size, facts.st_mtime_ns // 1000, state)
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
@@ -321,10 +324,9 @@ class LocalStorage:
     def state(self, path: str) -> State | None:
         """Device, inode, size, mtime and ctime."""
         try:
-            found = beneath.facts_of(self._root, inside(path))
+            return _state(beneath.facts_of(self._root, inside(path)))
         except OSError:
             return None
-        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     def _make_folder(self, name: str) -> None:
         """Create a folder and, once per process, make it and its parents durable."""
@@ -375,6 +377,10 @@ class LocalStorage:
         reason = f"{error.strerror or error} {errno.errorcode.get(error.errno or 0, '')}".rstrip()
         message = f"could not {verb} {path or '.'} in {self._root}: {reason}"
         return kind(message, hints.get(error.errno or 0), path=path, errno=error.errno)
+
+
+def _state(facts: os.stat_result) -> State:
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
 
 
 def _whole(descriptor: int) -> bytes:

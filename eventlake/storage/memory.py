@@ -96,7 +96,7 @@ class MemoryStorage(Folderless):
             items = sorted(self._objects.items())
         folder = f"{prefix}/" if prefix else ""
         yield from (
-            StoredObject(path, len(data), self._modified.get(path, 0))
+            StoredObject(path, len(data), self._modified.get(path, 0), self.state(path))
             for path, data in items
             if path.startswith(folder)
         )

@@ -8,7 +8,7 @@ success. The caller of ``create`` decides what an unanswered request means.
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -232,28 +232,22 @@ class ObjectStorage(Folderless):
         with self._failures("list", prefix):
             found = [
                 # Not every store lists in the order of paths.
-                StoredObject(item["path"], item["size"], micros(item["last_modified"]))
+                StoredObject(
+                    item["path"], item["size"], micros(item["last_modified"]), _state(item)
+                )
                 for chunk in self._obstore.list(self._reader, prefix or None)
                 for item in chunk
             ]
         yield from sorted(found, key=lambda item: item.path)
 
     def state(self, path: str) -> State | None:
-        """Size, time of modification, ETag and version, from one request."""
+        """Size, second of modification, and ETag, from one request."""
         try:
             with self._failures("find", path):
                 found = self._obstore.head(self._reader, path)
         except ObjectMissingError:
             return None
-        # Size and time alone do not tell apart two objects that were written in one second.
-        if found.get("e_tag") is None and found.get("version") is None:
-            return None
-        return (
-            found["size"],
-            micros(found["last_modified"]),
-            str(found.get("e_tag")),
-            str(found.get("version")),
-        )
+        return _state(found)
 
     @contextmanager
     def _failures(self, verb: str, path: str) -> Iterator[None]:
@@ -320,6 +314,16 @@ def _seconds(timeout: float | None) -> float:
         message = f"expected a timeout in seconds, above 0 and at most a day, found {given!r}"
         raise InvalidInputError(message, f"give timeout= to ObjectStorage, or set {TIMEOUT}.")
     return found
+
+
+def _state(found: Mapping[str, Any]) -> State | None:
+    """The state of an object, the same from a request for it and from a listing."""
+    # Only some listings name versions, and only some requests tell parts of a second.
+    tag = found.get("e_tag") or found.get("version")
+    # Size and time alone do not tell apart two objects that were written in one second.
+    if tag is None:
+        return None
+    return found["size"], micros(found["last_modified"]) // 1_000_000, str(tag)
 
 
 def _reason(error: Exception) -> str:

@@ -64,6 +64,10 @@ class SpecialFileError(CorruptionError):
     kind = "special-file"
 
 
+State = tuple[str | int, ...]
+"""Distinguishes an object from another one that replaced it."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredObject:
     """One stored object in a listing.
@@ -72,15 +76,15 @@ class StoredObject:
         path: Path in the storage.
         size_bytes: Length of the object.
         modified: When it was stored, by the store's own clock; microseconds since 1970-01-01 UTC.
+        state: What ``Storage.state`` says of it; None if the listing does not tell.
     """
 
     path: str
     size_bytes: int
     modified: int
+    state: State | None = None
 
 
-State = tuple[str | int, ...]
-"""Distinguishes an object from another one that replaced it."""
 PIECE_BYTES = 64 << 20
 """Bytes of an object that are hashed at once, unless the storage has its own ``piece_bytes``."""
 ByteRange = tuple[int, int]
@@ -349,20 +353,29 @@ def is_named_by(
     return sha256_of(storage, path, size_bytes) == sha256
 
 
-def read_named(storage: Storage, path: str, sha256: str, *, ending: bytes = b"") -> bytes | None:
+def read_named(
+    storage: Storage, path: str, sha256: str, size_bytes: int | None = None, *, ending: bytes = b""
+) -> bytes | None:
     """Read an object if it has this hash, else return None; see ``is_named_by``.
 
     A large object with another hash is never held in memory as a whole.
+
+    Args:
+        storage: The storage.
+        path: Path of the object.
+        sha256: The expected hash in hex.
+        size_bytes: Length of the object, if the caller listed it.
+        ending: As for ``is_named_by``.
 
     Raises:
         ObjectMissingError: No object exists at ``path``.
         CorruptionError: It is not a plain object, or became longer while it was read.
         StorageError: The store failed.
     """
-    size_bytes = size_of(storage, path)
-    if size_bytes > _piece_bytes(storage) and not is_named_by(
-        storage, path, sha256, size_bytes, ending=ending
-    ):
+    most = _piece_bytes(storage)
+    # Of a large object the size now, as it is read piece by piece.
+    size_bytes = size_bytes if size_bytes and size_bytes <= most else size_of(storage, path)
+    if size_bytes > most and not is_named_by(storage, path, sha256, size_bytes, ending=ending):
         return None
     data = read_sized(storage, path, size_bytes)
     return data if sha256_hex(data) == sha256 else None

@@ -1,6 +1,6 @@
 """Event tables as engines read them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -12,11 +12,13 @@ class TableFile:
     """A part of an event table: a file, or rows in memory.
 
     Attributes:
+        end: The sequences in it are below this one.
         stop: The first sequence that does not belong to the history; None if all of them do.
         location: A path that an engine can open; None for rows in memory.
         rows: The rows in stored columns; None for a file.
     """
 
+    end: int
     stop: int | None
     location: str | None
     rows: pa.Table | None
@@ -28,3 +30,7 @@ class EventTable:
 
     version: Version
     parts: tuple[TableFile, ...]
+
+    def since(self, sequence: int) -> "EventTable":
+        """The parts that may hold events from a sequence on; they may hold earlier ones too."""
+        return replace(self, parts=tuple(part for part in self.parts if part.end > sequence))

@@ -141,7 +141,5 @@ def _derived_table(
         for events in read_events(storage, one.placed, trust)
         for _, mine in by_type(events, {event_type})
     ]
-    return EventTable(
-        version,
-        (TableFile(None, None, joined([stored_schema(version.schema).empty_table(), *tables])),),
-    )
+    rows = joined([stored_schema(version.schema).empty_table(), *tables])
+    return EventTable(version, (TableFile(watermark, None, None, rows),))

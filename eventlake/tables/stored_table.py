@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from eventlake.caches import CACHES
 from eventlake.columns.parquet import segments
 from eventlake.columns.parquet.footers import PARQUET_ENDING
 from eventlake.core.hashing.canonical import sha256_hex
@@ -38,6 +39,12 @@ from eventlake.trust import Trust, statement
 
 _LOG = logging.getLogger(__name__)
 _DELETE = "delete the file; it is derived from the segments again."
+_chosen_ranges = CACHES.bounded_map(1_024)
+"""The ranges in the lake that covered a table when its folder was listed last.
+
+By the lake's URI and the folder. They are checked like all others: files may be gone, or belong to
+another lake of the same URI.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +95,17 @@ class StoredTable:
         self._watermark = watermark
         self._trust = trust
         self._stretches = stretches(manifest, version.schema.event_type, watermark)
-        # Reversed, so that the lake's own file wins over the same file in the cache folder.
-        self._places = {
-            one: place for place in reversed(places(storage)) for one in _ranges(place, version)
-        }
+        self._key = storage.uri, folder(version)
+        # Where each range is stored, and the size of its file.
+        self._files: dict[TableRange, tuple[Storage, int]] = {}
+        # A listing grows with every range that was ever stored, so what was chosen of the last one
+        # is tried first.
+        known = _chosen_ranges.get(self._key)
+        self._is_listed = known is None
+        if known is None:
+            self._list()
+        else:
+            self._files = {one: (storage, size_bytes) for one, size_bytes in known}
         self._chosen: list[TableRange] = []
         self._pending: list[tuple[Stretch, pa.Table]] = []
         # Ranges that no storage accepted.
@@ -101,17 +115,24 @@ class StoredTable:
         """What no valid file holds, in order."""
         needed = [(one.start, one.stop) for one in self._stretches]
         while True:
-            known = true_ranges([*self._places, *self._in_memory], self._manifest)
+            known = true_ranges([*self._files, *self._in_memory], self._manifest)
             self._chosen, missing = cover(known, needed)
             invalid = [
                 one
                 for one in self._chosen
                 if one not in self._in_memory and not self._is_valid(one)
             ]
-            if not invalid:
-                break
             for one in invalid:
-                del self._places[one]
+                del self._files[one]
+            if invalid:
+                continue
+            if self._is_listed or not missing:
+                break
+            self._list()
+        if self._is_listed and not missing:
+            found = ((one, *self._files[one]) for one in self._chosen if one in self._files)
+            mine = tuple((one, size) for one, place, size in found if place is self._storage)
+            _chosen_ranges.put(self._key, mine)
         holders = [
             next(one for one in self._stretches if one.start <= start < one.stop)
             for start, _ in missing
@@ -120,6 +141,17 @@ class StoredTable:
             Stretch(holder.placed, start, stop)
             for holder, (start, stop) in zip(holders, missing, strict=True)
         ]
+
+    def _list(self) -> None:
+        """Find all ranges that are stored."""
+        self._is_listed = True
+        # Reversed, so that the lake's own file wins over the same file in the cache folder.
+        self._files = {
+            one: (place, item.size_bytes)
+            for place in reversed(places(self._storage))
+            for item in place.list(folder(self.version))
+            if (one := TableRange.parse(item.path.rpartition("/")[2]))
+        }
 
     @property
     def event_type(self) -> str:
@@ -173,7 +205,7 @@ class StoredTable:
         if place is None:
             self._in_memory[stored] = rows
         else:
-            self._places[stored] = place
+            self._files[stored] = place, len(data)
             # Under ``trust="lake"`` every stored table is believed, so there is nothing to
             # remember.
             if not self._trust.believes:
@@ -211,14 +243,15 @@ class StoredTable:
 
     def _part(self, one: TableRange, stop: int | None) -> TableFile:
         if one in self._in_memory:
-            return TableFile(stop, None, self._in_memory[one])
-        location = self._places[one].locate(self._path(one))
+            return TableFile(one.stop, stop, None, self._in_memory[one])
+        location = self._files[one][0].locate(self._path(one))
         if location is not None:
-            return TableFile(stop, location, None)
-        return TableFile(stop, None, self._rows(one))
+            return TableFile(one.stop, stop, location, None)
+        return TableFile(one.stop, stop, None, self._rows(one))
 
     def _rows(self, one: TableRange) -> pa.Table:
-        return stored_rows(self._places[one], self.version, one)
+        place, size_bytes = self._files[one]
+        return stored_rows(place, self.version, one, size_bytes)
 
     def _path(self, one: TableRange) -> str:
         return f"{folder(self.version)}/{one.name}"
@@ -231,15 +264,12 @@ class StoredTable:
         # Intact bytes do not help if nobody knows that they are right.
         if not self._trust.knows(self._statement(one)):
             return False
-        place, path = self._places[one], self._path(one)
+        place, path = self._files[one][0], self._path(one)
         state = state_of(place, path)
-        if (
-            state is not None
-            and place.locate(path) is not None
-            and self._trust.ledger.knows(bytes_statement(one.sha256, state))
-        ):
+        if state is not None and self._trust.ledger.knows(bytes_statement(one.sha256, state)):
             return True
         try:
+            # Its size now: it may have been cut since it was listed.
             intact = is_named_by(
                 place, path, one.sha256, size_of(place, path), ending=PARQUET_ENDING
             )
@@ -266,14 +296,6 @@ class StoredTable:
         return table_statement(self._manifest, self.version, one)
 
 
-def _ranges(place: Storage, version: Version) -> list[TableRange]:
-    return [
-        one
-        for item in place.list(folder(version))
-        if (one := TableRange.parse(item.path.rpartition("/")[2]))
-    ]
-
-
 def table_statement(manifest: Manifest, version: Version, one: TableRange) -> bytes:
     """The statement that a file holds the rows derived from a range of events under a schema."""
     # The whole hash: the name has only its first digits, which can be forged.
@@ -292,15 +314,23 @@ def table_statement(manifest: Manifest, version: Version, one: TableRange) -> by
     )
 
 
-def stored_rows(place: Storage, version: Version, one: TableRange) -> pa.Table:
+def stored_rows(
+    place: Storage, version: Version, one: TableRange, size_bytes: int | None = None
+) -> pa.Table:
     """The rows of a range, in stored columns.
+
+    Args:
+        place: Where it is stored.
+        version: The schema that it was derived with.
+        one: The range.
+        size_bytes: The size of its file, if it was listed.
 
     Raises:
         CorruptionError: The file differs from its name, or is not a Parquet file of these columns.
         ObjectMissingError: The file does not exist.
     """
     path = f"{folder(version)}/{one.name}"
-    data = read_named(place, path, one.sha256, ending=PARQUET_ENDING)
+    data = read_named(place, path, one.sha256, size_bytes, ending=PARQUET_ENDING)
     if data is None:
         message = f"{path} is damaged: expected sha256 {one.sha256}, found another"
         raise CorruptionError(message, _DELETE, path=path)

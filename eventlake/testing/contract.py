@@ -138,6 +138,11 @@ class StorageContract:
         (item,) = storage.list("")
         assert abs(item.modified / 1e6 - time.time()) < 600
 
+    def test_a_listing_tells_the_state_of_an_object_or_none(self, storage: Storage) -> None:
+        storage.create("a", b"x")
+        (item,) = storage.list("")
+        assert item.state in {None, storage.state("a")}
+
     def test_when_an_object_was_stored_is_told_as_in_the_listing_or_not_at_all(
         self, storage: Storage
     ) -> None:

@@ -25,6 +25,8 @@ TRIM_EVERY = 50_000
 # SQLite limits the number of parameters of a statement.
 _AT_ONCE = 500
 _WAIT_SECONDS = 0.5
+# ``json.dumps`` would make an encoder for every statement, which takes longer than to use it.
+_JSON = json.JSONEncoder(separators=(",", ":"))
 
 _inherited: list[sqlite3.Connection] = []
 """Connections of a parent process. SQLite forbids using and closing them after ``fork``."""
@@ -33,7 +35,7 @@ _inherited: list[sqlite3.Connection] = []
 def statement(*parts: Any) -> bytes:
     """The digest of a statement, given as JSON values."""
     # As JSON, so that no two lists of parts have the same bytes.
-    return hashlib.sha256(json.dumps([VERSION, *parts], separators=(",", ":")).encode()).digest()
+    return hashlib.sha256(_JSON.encode([VERSION, *parts]).encode()).digest()
 
 
 class Ledger:

@@ -4,12 +4,13 @@ from collections import Counter
 
 
 class Counted:
-    """Counts the reads and the listings of each path, and hands them on."""
+    """Counts the reads, listings and states of each path, and hands them on."""
 
     def __init__(self, storage):
         self._storage = storage
         self.reads = Counter()
         self.listed = Counter()
+        self.states = Counter()
 
     def __getattr__(self, name):
         return getattr(self._storage, name)
@@ -26,6 +27,11 @@ class Counted:
         self.listed[prefix] += 1
         return self._storage.list(prefix)
 
+    def state(self, path):
+        self.states[path] += 1
+        return self._storage.state(path)
+
     def clear(self):
+        self.states.clear()
         self.reads.clear()
         self.listed.clear()

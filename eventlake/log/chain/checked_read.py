@@ -1,6 +1,6 @@
 """Read segments and schemas, checked against the hashes and claims of their commits."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
@@ -35,13 +35,19 @@ def commit_statement(commit_hash: str) -> bytes:
     return statement("commit", commit_hash)
 
 
+@CACHES.memo(1 << 16)
 def bytes_statement(sha256: str, state: State) -> bytes:
     """The statement that the file in this storage state has this hash."""
     return statement("bytes", sha256, state)
 
 
 def check_segments(
-    storage: Storage, placed: Sequence[SegmentInCommit], trust: Trust, *, changed_only: bool = False
+    storage: Storage,
+    placed: Sequence[SegmentInCommit],
+    trust: Trust,
+    *,
+    changed_only: bool = False,
+    listed: bool = False,
 ) -> Iterator[None]:
     """Hash segments again, two at a time, and check their events once; yields after each.
 
@@ -51,11 +57,14 @@ def check_segments(
         trust: The trust in the lake.
         changed_only: Skip files that were hashed before and not written since, if their events are
             trusted.
+        listed: Find the changed ones by one listing of all segments, instead of a request for each.
 
     Raises:
         CorruptionError: A segment does not match its hash or its commit; the message names it.
     """
-    unknown = _unknown(storage, placed, trust) if changed_only else placed
+    unknown = placed
+    if changed_only:
+        unknown = _unknown(placed, _states(storage, placed, listed=listed), trust)
 
     def check(one: SegmentInCommit) -> None:
         path = layout.segment_path(one[1].sha256)
@@ -92,11 +101,21 @@ def check_claims(storage: Storage, placed: Sequence[SegmentInCommit], trust: Tru
                 advance(segment.rows)
 
 
+def _states(
+    storage: Storage, placed: Sequence[SegmentInCommit], *, listed: bool
+) -> Iterator[State | None]:
+    """The state of each segment's file."""
+    known = {item.path: item.state for item in storage.list(layout.SEGMENTS)} if listed else {}
+    for _, segment in placed:
+        path = layout.segment_path(segment.sha256)
+        # Not every store's listing has states.
+        yield known.get(path) or state_of(storage, path)
+
+
 def _unknown(
-    storage: Storage, placed: Sequence[SegmentInCommit], trust: Trust
+    placed: Sequence[SegmentInCommit], states: Iterable[State | None], trust: Trust
 ) -> list[SegmentInCommit]:
     """The segments that were never checked, or were written since."""
-    states = [state_of(storage, layout.segment_path(segment.sha256)) for _, segment in placed]
     files = [
         None if state is None else bytes_statement(one[1].sha256, state)
         for one, state in zip(placed, states, strict=True)
