@@ -7,8 +7,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-import jiter
-
+from eventlake.columns.intake.exact_json import exact_json
 from eventlake.core.card import Card, Shown, counted
 from eventlake.core.counts import MIN_INT64
 from eventlake.core.instants import parse_instant
@@ -165,11 +164,7 @@ def infer(event_type: str, payloads: Iterable[str | None], total: int) -> Propos
     for payload in payloads:
         rows += 1
         try:
-            value = (
-                {}
-                if payload is None
-                else jiter.from_json(payload.encode(), float_mode="decimal", allow_inf_nan=False)
-            )
+            value = {} if payload is None else exact_json(payload)
         except ValueError as error:
             message = f"{event_type}: expected payloads in JSON, found one that is not ({error})"
             raise CorruptionError(

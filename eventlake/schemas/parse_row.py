@@ -11,8 +11,7 @@ from datetime import date
 from decimal import Context, Decimal, DecimalException
 from typing import Any
 
-import jiter
-
+from eventlake.columns.intake.exact_json import decimal_of, exact_json
 from eventlake.core.counts import MAX_INT64, MIN_INT64
 from eventlake.core.instants import parse_instant
 from eventlake.schemas.limits import NumberRange
@@ -49,10 +48,7 @@ def read(
     try:
         value = None
         if payload is not None:
-            # Every number with a point becomes a Decimal, which keeps its digits.
-            value = jiter.from_json(
-                payload.encode(), float_mode="decimal", catch_duplicate_keys=True
-            )
+            value = exact_json(payload)
         found = _value({} if value is None else value, schema, "data", broken, stored=stored)
     except (ValueError, DecimalException) as error:
         return {}, [("data", f"expected JSON ({error})", (payload or "")[:_SHOWN])]
@@ -146,7 +142,7 @@ def _moment(value: Any, kind: str, *, stored: bool) -> tuple[str | None, Any]:
 
 def _number(value: Any, kind: FieldType) -> tuple[str | None, Any]:  # noqa: PLR0911 - a reason each
     if kind.kind == "decimal" and isinstance(value, str) and NUMBER.fullmatch(value):
-        value = Decimal(value)
+        value = decimal_of(value)
     if type(value) is not int and not isinstance(value, Decimal):
         return f"expected {kind}", None
     if kind.kind == "float64":

@@ -270,6 +270,7 @@ SEQUENCES = [
         says="from 0",
     ),
     case("sequence: text", [event("a", sequence="0")], (0, "sequence"), says="int64"),
+    case("sequence: a boolean", [event("a", sequence=False)], (0, "sequence"), says="int64"),
     case(
         "sequence: Arrow, floating point",
         arrow(sequence=pa.array([0.0, 1.0, 2.0])),
@@ -307,6 +308,16 @@ EXTENSIONS = [
     ),
 ]
 COLUMNS = [
+    case(
+        "an Arrow column is of a type that Arrow does not decode",
+        arrow(
+            data=pa.DictionaryArray.from_arrays(
+                [0, 0, 0], pa.array([{"a": "x"}], pa.struct({"a": pa.string_view()}))
+            )
+        ),
+        (None, "data"),
+        says="decodes",
+    ),
     case(
         "an Arrow column is unknown",
         arrow(amount=[1, 2, 3]),

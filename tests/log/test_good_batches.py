@@ -180,6 +180,20 @@ def test_arrow_dictionaries_and_pandas_categories_are_text():
     assert lake.snapshot().types() == {"t": 2}
 
 
+@pytest.mark.parametrize("kind", [pa.string_view(), pa.binary_view()], ids=str)
+@pytest.mark.parametrize("categories", [False, True], ids=["values", "categories"])
+def test_a_part_of_a_column_of_views_is_text(kind, categories):
+    payloads = pa.array(['{"a":1}', None, '{"b":"longer than a view holds"}', "{}"]).cast(kind)
+    if categories:
+        payloads = pa.DictionaryArray.from_arrays([0, 1, 2, 3], payloads)
+    ids = pa.array(list("0123"), pa.string_view())
+    table = pa.table({"id": ids, "source": ["s"] * 4, "type": ["t"] * 4, "data": payloads})
+    lake = el.create("memory://", "o")
+    lake.append(table.slice(1, 2))
+    events = lake.snapshot().scan(["id", "data"]).collect()
+    assert events.rows() == [("1", None), ("2", '{"b":"longer than a view holds"}')]
+
+
 def test_lazy_frames_record_batches_readers_and_generators_are_batches():
     lake = el.create("memory://", "o")
     plain = {"source": ["s"], "type": ["t"]}

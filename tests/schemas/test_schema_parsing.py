@@ -109,6 +109,24 @@ def test_no_number_passes_through_a_double(kind, text, value):
     assert parsed.table["a"].to_pylist() == [value] * 3
 
 
+@pytest.mark.parametrize("number", ["1e-9999999999999999999", "-0.0E+9999999999999999999"])
+@pytest.mark.parametrize("rows", [1, 100])
+def test_an_exponent_that_no_decimal_has_is_read_alone_as_among_others(number, rows):
+    schema = FieldType("struct", fields=(Field("a", FieldType("float64")),))
+    column = pa.chunked_array([['{"a":%s,"other":%s}' % (number, number)] * rows])  # noqa: UP031 - braces
+    assert parse(column, schema).table["a"].to_pylist() == [0.0] * rows
+    assert problems_of([(column, schema)]) == [[]]
+
+
+@pytest.mark.parametrize("number", ["1e-9999999999999999999", '"1e9999999999999999999"'])
+def test_an_exponent_that_no_decimal_has_is_named_by_its_path(number):
+    schema = FieldType("struct", fields=(Field("a", FieldType("decimal", 38, 19)),))
+    (problem,) = parse(pa.chunked_array([['{"a":%s}' % number]]), schema).problems  # noqa: UP031 - braces
+    assert (problem.field, "no digit lost" in problem.message) == ("data.a", True)
+    zero = parse(pa.chunked_array([['{"a":"0e9999999999999999999"}']]), schema)
+    assert (zero.problems, zero.table["a"].to_pylist()) == ([], [Decimal(0)])
+
+
 @pytest.mark.parametrize(
     ("kind", "text"),
     [

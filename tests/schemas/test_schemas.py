@@ -401,6 +401,11 @@ def test_a_registration_is_found_again_and_survives_compaction_collection_and_re
     assert [problem.path for problem in lake.verify().problems] == [f"schemas/{catalogue.name}"]
 
 
+def test_a_schema_is_proposed_whatever_exponents_numbers_have(lake):
+    lake.append([event("1", data='{"a":1,"b":1e-9999999999999999999}')])
+    assert lake.infer_schema("pay").schema.columns == ("a", "b")
+
+
 def test_a_schema_is_proposed_from_payloads_with_reasons_and_fits_them(lake):
     rows = [
         {

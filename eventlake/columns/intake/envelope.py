@@ -169,7 +169,13 @@ def to_batch(table: pa.Table, limits: BatchLimits = BATCH_LIMITS) -> tuple[Batch
 
 
 def _convert(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.Array:
-    column = decoded(column)
+    try:
+        column = decoded(column)
+    except pa.ArrowNotImplementedError:
+        problems.append(
+            Problem(None, name, "expected a type that Arrow decodes", _named(column.type))
+        )
+        column = pa.chunked_array([pa.nulls(len(column))])
     if name in TYPES and _is_empty(column):
         return pa.nulls(len(column), TYPES[name])
     convert: Callable[[str, pa.ChunkedArray, list[Problem]], pa.ChunkedArray]

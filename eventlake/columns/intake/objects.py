@@ -250,7 +250,8 @@ def _payloads(values: list[Any], problems: list[Problem]) -> list[str | None]:
 
 
 def _sequence(row: int, value: Any, problems: list[Problem]) -> int | None:
-    if isinstance(value, int) and 0 <= value < MAX_SEQUENCE:
+    # Arrow takes no bool for an integer, which it is in Python.
+    if isinstance(value, int) and type(value) is not bool and 0 <= value < MAX_SEQUENCE:
         return value
     problems.append(Problem(row, "sequence", "expected an int64 from 0", value))
     return None

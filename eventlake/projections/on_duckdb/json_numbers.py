@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
-import jiter
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eventlake.columns.intake.exact_json import exact_json
 from eventlake.exactness.on_duckdb.json_text import Path, Read
 from eventlake.exactness.refusals import DIGITS, Refusal
 from eventlake.exactness.rows import EVENT_JSON
@@ -76,15 +76,7 @@ def _first_inexact(
         for read in sorted(left, key=str) if len(rows) else ():
             for row in _at_path(texts, _of_types(table, rows, read), read.path):
                 # The pattern only finds suspects; the decimal parser keeps every digit of them.
-                number = next(
-                    _inexact(
-                        _at(
-                            jiter.from_json(texts[row].as_py().encode(), float_mode="decimal"),
-                            read.path,
-                        )
-                    ),
-                    None,
-                )
+                number = next(_inexact(_at(exact_json(texts[row].as_py()), read.path)), None)
                 if number is not None:
                     left.remove(read)
                     yield read, column, row, number
