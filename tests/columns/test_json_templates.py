@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eventlake.columns.intake import json_templates
 from eventlake.columns.intake.json_scan import payload_problems, scan_one
 from eventlake.columns.intake.json_templates import proven
 from tests.scope import examples, scaled
@@ -153,6 +154,16 @@ def test_plain_payloads_are_proven_and_duplicate_keys_are_not():
     sure = proven(pl.Series(texts))
     assert sure[:ROWS].all()
     assert not sure[ROWS:].any()
+
+
+def test_a_batch_of_known_shapes_needs_no_expression_of_its_own(monkeypatch):
+    assert proven(pl.Series([f'{{"a":{number},"b":[true]}}' for number in range(ROWS)])).all()
+    monkeypatch.setattr(json_templates, "_pattern", lambda sample: pytest.fail(str(sample)))
+    later = [f'{{"a":"{number}","b":[]}}' for number in range(ROWS)]
+    assert proven(pl.Series(later)).all()
+    monkeypatch.undo()
+    wrong = [*later, '{"a":1,"a":1}', '{"a":1,"b":[1,]}']
+    assert [problem.row for problem in payload_problems(pl.Series(wrong))] == [ROWS, ROWS + 1]
 
 
 def test_a_payload_over_the_size_limit_is_refused_even_where_its_shape_is_proven():

@@ -1,5 +1,7 @@
 """Leaf hashes and compact ranges, vectorised, against the naive tree."""
 
+import os
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -71,6 +73,14 @@ def test_leaf_hashes_do_not_depend_on_the_chunk_in_which_a_row_stands(rows, chun
     assert found == [naive.leaf(row) for row in rows]
 
 
+@pytest.mark.parametrize("name", ["id", "type", "subject"])
+def test_a_value_beyond_the_limit_leaves_the_hashes_of_other_rows_alone(name):
+    plain = dict.fromkeys(naive.ORDER) | {"id": "1", "source": "/s", "type": "t"}
+    rows = [plain, plain | {name: "x" * 5_000}, plain | {"id": "2"}]
+    found = [row.tobytes() for row in leaves.leaf_hashes(table_of(rows))]
+    assert found[::2] == [naive.leaf(row) for row in rows[::2]]
+
+
 @given(
     raw_tables(),
     st.sets(st.sampled_from([n for n in naive.ORDER if n not in {"id", "source", "type"}])),
@@ -96,6 +106,15 @@ def test_the_compact_range_of_a_batch_holds_the_roots_of_its_aligned_subtrees(st
         start + count,
         naive_range(entries, start, start + count),
     )
+
+
+@pytest.mark.parametrize("start", [0, 7, 2**20 - 1])
+def test_the_compact_range_of_a_large_batch_is_that_of_its_leaves_one_by_one(start):
+    # Several threads hash the lowest level, in several steps each.
+    rows = 3 * leaves.ROWS_AT_ONCE * (os.cpu_count() or 1) + 5
+    hashes = np.random.default_rng(start).integers(0, 255, (rows, 32), dtype=np.uint8)
+    one_by_one = CompactRange.of_leaves(start, [leaf.tobytes() for leaf in hashes])
+    assert leaves.compact_range(hashes, start) == one_by_one
 
 
 @given(st.integers(1, 200), st.integers(0, 120), st.data())

@@ -9,9 +9,8 @@ that took 4.3 µs of CPU for a leaf and 0.9 µs for the nodes above it; this tak
 """
 
 import binascii
-from collections.abc import Iterable
+import os
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -19,69 +18,79 @@ import polars as pl
 import polars_hash as plh
 import pyarrow as pa
 
+from eventlake.caches import CACHES
 from eventlake.core.attributes import ATTRIBUTES, MAX_ATTRIBUTE_BYTES
 from eventlake.core.hashing.merkle import HASH_BYTES, CompactRange, node_hash
 
 Hashes = npt.NDArray[np.uint8]
 """Shape (n, 32): one SHA-256 per row."""
 
-# A power of two, so that a chunk which begins at a multiple of it is one subtree.
 CHUNK_ROWS = 131_072
+"""Leaves of which a compact range takes milliseconds."""
 BLOCK_ROWS = 64
-# The texts of all lengths that an attribute may have.
-_LENGTHS = pl.Series([f"{length}:" for length in range(MAX_ATTRIBUTE_BYTES + 1)])
+ROWS_AT_ONCE = 32_768
+"""What is made of so many rows stays in the processor's cache, and the memory is used again."""
 _FEW = 64
 """For fewer pairs a Python loop is faster than vectors."""
 
 
-def leaf_hashes(events: pa.Table | pl.DataFrame, chunk_rows: int = CHUNK_ROWS) -> Hashes:
+def leaf_hashes(events: pa.Table | pl.DataFrame, chunk_rows: int = ROWS_AT_ONCE) -> Hashes:
     """SHA-256(0x00 ‖ event bytes) of every row, in row order; absent event columns are null."""
     frame = events if isinstance(events, pl.DataFrame) else pl.DataFrame(events)
-    chunks = [
-        # In chunks, because the event bytes of a batch are as large as the batch.
-        _hash_text(_event_bytes(frame.slice(start, chunk_rows)))
-        for start in range(0, frame.height, chunk_rows)
-    ]
-    return np.concatenate(chunks) if chunks else np.empty((0, HASH_BYTES), np.uint8)
+    hashes = np.empty((frame.height, HASH_BYTES), np.uint8)
+    for start in range(0, frame.height, chunk_rows):
+        stop = start + chunk_rows
+        hashes[start:stop] = _hash_text(_event_bytes(frame.slice(start, chunk_rows)))
+    return hashes
 
 
 def _event_bytes(frame: pl.DataFrame) -> pl.Series:
-    pieces: list[pl.Expr] = []
+    # Texts that are equal in every row are part of the template, which Polars fills in one pass.
+    template, values = "", list[pl.Expr]()
     before = "\x00"
     for name in ATTRIBUTES:
         nulls = frame[name].null_count() if name in frame.columns else frame.height
         if nulls == frame.height:
             continue
-        # Constant texts are joined here, so that Polars joins fewer columns.
-        head, *rest = _pieces(name)
         if nulls:
-            present = pl.when(pl.col(name).is_not_null()).then(
-                pl.concat_str([pl.lit(head), *rest, pl.lit(",")], ignore_nulls=True)
-            )
-            pieces += [pl.lit(before), present]
+            text, parts = _parts(name, "")
+            template += before + "{}"
+            # Null if any part is null.
+            values.append(pl.format(text + ",", *parts).fill_null(""))
             before = ""
         else:
-            pieces += [pl.lit(before + head), *rest]
+            text, parts = _parts(name, before)
+            template += text
+            values += parts
             before = ","
     if "time" in frame.columns:
         frame = frame.with_columns(pl.col("time").dt.epoch("us").cast(pl.String))
-    return frame.select(pl.concat_str([*pieces, pl.lit(before)], ignore_nulls=True))["literal"]
+    return frame.select(pl.format(template + before, *values)).to_series()
 
 
-def _pieces(name: str) -> tuple[str, *tuple[pl.Expr, ...]]:
-    """``name=``, the length with ``:``, and the bytes of an attribute; ``time`` is text already.
+def _parts(name: str, before: str) -> tuple[str, list[pl.Expr]]:
+    """A template for an attribute after the text ``before``, and what it is filled with.
 
-    Parts that are equal in every row are returned as text, to be joined once.
+    ``time`` is text already.
     """
     if name == "data":
-        return "data=64:", plh.col("data").chash.sha2_256()
+        return f"{before}data=64:{{}}", [plh.col("data").chash.sha2_256()]
     value = pl.col(name)
     length = value.str.len_bytes()
     if name == "extensions":
-        return f"{name}=", length.cast(pl.String), pl.lit(":"), value
-    # Looking up a length takes a fifth of the time of formatting it. Only a forged file has longer
-    # values, and its leaves are wrong anyway.
-    return f"{name}=", pl.lit(_LENGTHS).gather(length, null_on_oob=True), value
+        return f"{before}{name}={{}}:{{}}", [length.cast(pl.String), value]
+    # Only a forged file has longer values than are looked up, and its leaves are wrong anyway.
+    head = pl.lit(_heads(before + name)).gather(length, null_on_oob=True)
+    return "{}{}", [head.fill_null(f"{before}{name}="), value]
+
+
+@CACHES.memo(3 * len(ATTRIBUTES))
+def _heads(name: str) -> pl.Series:
+    """``name=length:`` for each length that an attribute may have.
+
+    Looking it up takes a fifth of the time of formatting it.
+    """
+    return pl.Series([f"{name}={length}:" for length in range(MAX_ATTRIBUTE_BYTES + 1)])
 
 
 def _hash_text(column: pl.Series) -> Hashes:
@@ -98,24 +107,6 @@ def _from_hex(digests: pl.Series) -> Hashes:
 
 def compact_range(leaves: Hashes, start: int) -> CompactRange:
     """The compact range of ``leaves`` at the sequences ``[start, start + len(leaves))``."""
-    stop = start + len(leaves)
-    # Cut at multiples of the chunk size: each part in the middle becomes a single node.
-    cuts = [start, *range(start - start % CHUNK_ROWS + CHUNK_ROWS, stop, CHUNK_ROWS), stop]
-    parts = [(leaves[first - start : last - start], first) for first, last in pairwise(cuts)]
-    if len(parts) == 1:
-        return _range(leaves, start)
-    with ThreadPoolExecutor() as pool:
-        return _joined(pool.map(lambda part: _range(*part), parts), start)
-
-
-def _joined(ranges: Iterable[CompactRange], start: int) -> CompactRange:
-    joined = CompactRange.empty(start)
-    for each in ranges:
-        joined = joined.merge(each)
-    return joined
-
-
-def _range(leaves: Hashes, start: int) -> CompactRange:
     left: list[bytes] = []
     right: list[bytes] = []
     first, stop, level = start, start + len(leaves), leaves
@@ -153,10 +144,10 @@ def moved_range(leaves: Hashes, tables: list[Hashes], start: int) -> CompactRang
         return compact_range(leaves, start)
     first, roots = start + offset, tables[offset]
     last = first + BLOCK_ROWS * len(roots)
-    middle = CompactRange(first, last, _range(roots, first // BLOCK_ROWS).nodes)
-    return _joined(
-        [_range(leaves[:offset], start), middle, _range(leaves[last - start :], last)], start
-    )
+    nodes = compact_range(roots, first // BLOCK_ROWS).nodes
+    before = compact_range(leaves[:offset], start)
+    after = compact_range(leaves[last - start :], last)
+    return before.merge(CompactRange(first, last, nodes)).merge(after)
 
 
 def _parents(level: Hashes) -> Hashes:
@@ -166,23 +157,27 @@ def _parents(level: Hashes) -> Hashes:
             node_hash(pair[:HASH_BYTES].tobytes(), pair[HASH_BYTES:].tobytes()) for pair in pairs
         ]
         return np.frombuffer(b"".join(nodes), np.uint8).reshape(-1, HASH_BYTES)
-    # Ones, because the first column is the prefix of a node. Every chunk is written into the same
-    # memory.
-    memory = np.ones((min(len(pairs), CHUNK_ROWS), 1 + 2 * HASH_BYTES), np.uint8)
-    return np.concatenate(
-        [
-            _hash_nodes(memory, pairs[at : at + CHUNK_ROWS])
-            for at in range(0, len(pairs), CHUNK_ROWS)
-        ]
-    )
+    found = np.empty((len(pairs), HASH_BYTES), np.uint8)
+    if len(pairs) <= ROWS_AT_ONCE:
+        _hash_pairs(pairs, found)
+        return found
+    workers = os.cpu_count() or 1
+    cuts = [len(pairs) * worker // workers for worker in range(workers + 1)]
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(lambda at, to: _hash_pairs(pairs[at:to], found[at:to]), cuts, cuts[1:]))
+    return found
 
 
-def _hash_nodes(nodes: Hashes, pairs: Hashes) -> Hashes:
-    """Hash ``pairs`` to their parents; ``nodes`` is a buffer whose first column is 1."""
-    rows, width = len(pairs), nodes.shape[1]
-    nodes[:rows, 1:] = pairs
-    offsets = np.arange(0, rows * width + 1, width, dtype=np.int64)
-    column = pa.LargeBinaryArray.from_buffers(
-        pa.large_binary(), rows, [None, pa.py_buffer(offsets), pa.py_buffer(nodes)]
-    )
-    return _hash_text(pl.Series("x", column))
+def _hash_pairs(pairs: Hashes, found: Hashes) -> None:
+    """Write the parents of ``pairs`` to ``found``."""
+    width = 1 + 2 * HASH_BYTES
+    # Ones, because the first column is the prefix of a node.
+    nodes = np.ones((min(len(pairs), ROWS_AT_ONCE), width), np.uint8)
+    offsets = pa.py_buffer(np.arange(0, nodes.size + 1, width, dtype=np.int64))
+    for start in range(0, len(pairs), ROWS_AT_ONCE):
+        part = pairs[start : start + ROWS_AT_ONCE]
+        nodes[: len(part), 1:] = part
+        column = pa.LargeBinaryArray.from_buffers(
+            pa.large_binary(), len(part), [None, offsets, pa.py_buffer(nodes)]
+        )
+        found[start : start + len(part)] = _hash_text(pl.Series("x", column))

@@ -100,9 +100,10 @@ def _start(events: pl.DataFrame | FewRows, stored: pa.Table) -> _Started:
     frame = events if isinstance(events, pl.DataFrame) else pl.DataFrame(stored)
     pool = ThreadPoolExecutor(max(os.cpu_count() or 1, 2))
     data = pool.submit(_encoded, stored)
-    chunks = range(0, frame.height, leaves.CHUNK_ROWS)
+    step = leaves.ROWS_AT_ONCE
     hashes = [
-        pool.submit(leaves.leaf_hashes, frame.slice(start, leaves.CHUNK_ROWS)) for start in chunks
+        pool.submit(leaves.leaf_hashes, frame.slice(start, step))
+        for start in range(0, frame.height, step)
     ]
     started = data, hashes, pool.submit(segments.statistics, stored)
     # The work goes on; the threads end when it is done.

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from eventlake.caches import CACHES
 from eventlake.core.attributes import MAX_PAYLOAD_DEPTH
 
 _SAMPLE_ROWS = 128
@@ -36,6 +37,11 @@ _MOST_SECONDS = (1e-6, 20e-9)
 _MAX_PATTERN = 60_000
 _MAX_OBJECTS = 64
 """Maximum distinct key sets in one place; a map from ids to values has any number of them."""
+
+_MOST_RECENT = 4
+_PATTERNS = "patterns"
+_recent = CACHES.bounded_map(1)
+"""The expressions of the last batches, which the next one of a producer matches too."""
 
 _HEX = "[0-9A-Fa-f]"
 _ESCAPED = (
@@ -71,8 +77,8 @@ def proven(payloads: pl.Series) -> npt.NDArray[np.bool_]:
             break
         # A random sample, because a producer may alternate its shapes regularly.
         tried = rest["text"].sample(_TRIED_ROWS, seed=0)
-        pattern = _pattern(tried.head(_SAMPLE_ROWS).to_list())
-        if pattern is None or not _is_worthwhile(pattern, tried):
+        pattern = _known(tried) or _new(tried)
+        if pattern is None:
             break
         matches = rest["text"].str.contains(pattern)
         if matches.all() and rest.height == len(result):
@@ -81,6 +87,25 @@ def proven(payloads: pl.Series) -> npt.NDArray[np.bool_]:
         result[rest["row"].filter(matches).to_numpy()] = True
         rest = rest.filter(~matches)
     return result
+
+
+def _known(tried: pl.Series) -> str | None:
+    """A recent expression that all of some payloads match; None if there is none."""
+    # What matches is a payload, whichever sample the expression was made of.
+    for pattern in _recent.get(_PATTERNS) or ():
+        if tried.str.contains(pattern).all():
+            return str(pattern)
+    return None
+
+
+def _new(tried: pl.Series) -> str | None:
+    """An expression for the shapes of some payloads; None if it would not pay."""
+    pattern = _pattern(tried.head(_SAMPLE_ROWS).to_list())
+    if pattern is None or not _is_worthwhile(pattern, tried):
+        return None
+    known = dict.fromkeys((pattern, *(_recent.get(_PATTERNS) or ())))
+    _recent.put(_PATTERNS, tuple(known)[:_MOST_RECENT])
+    return pattern
 
 
 def _is_worthwhile(pattern: str, tried: pl.Series) -> bool:
