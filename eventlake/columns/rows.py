@@ -103,13 +103,25 @@ def gathered(
     """
     if table.nbytes < combined_bytes:
         return table.combine_chunks().take(indices)
-    wide = pa.schema([pa.field(field.name, _wide(field.type)) for field in table.schema])
-    whole = table.cast(wide).combine_chunks()
+    whole = combined(table, combined_bytes)
     pieces = (
-        whole.take(indices.slice(start, few_rows)).cast(table.schema)
+        taken(whole, indices.slice(start, few_rows), table.schema)
         for start in range(0, len(indices), few_rows)
     )
     return pa.concat_tables([table.schema.empty_table(), *pieces])
+
+
+def combined(table: pa.Table, combined_bytes: int = COMBINED_BYTES) -> pa.Table:
+    """A table with one chunk a column, to take rows from; its text is wide if it is large."""
+    if table.nbytes >= combined_bytes:
+        wide = pa.schema([pa.field(field.name, _wide(field.type)) for field in table.schema])
+        table = table.cast(wide)
+    return table.combine_chunks()
+
+
+def taken(whole: pa.Table, indices: pa.Array, schema: pa.Schema) -> pa.Table:
+    """Select some rows of a ``combined`` table; their text must fit the types of ``schema``."""
+    return whole.take(indices).cast(schema)
 
 
 def narrow(column: pa.ChunkedArray, combined_bytes: int = COMBINED_BYTES) -> pa.ChunkedArray:

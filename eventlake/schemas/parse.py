@@ -28,7 +28,7 @@ _THREE_DIGITS = r"[eE][+-]?[0-9]{3}"
 _ESCAPED = r"\\u00(?:[46]5|3[0-9]|2[bBdDeE])"
 """Escapes of characters of numbers, which no writer needs."""
 CHUNK_ROWS = 32_768
-CHUNK_BYTES = 64 << 20
+CHUNK_BYTES = 16 << 20
 # Starting threads takes longer than parsing so few rows.
 _FEW_ROWS = 512
 """Fewer rows are read without threads."""

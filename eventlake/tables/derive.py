@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -142,6 +143,14 @@ def _column(events: pa.Table, name: str) -> pa.ChunkedArray:
 def joined(tables: Sequence[pa.Table]) -> pa.Table:
     """The rows of several tables, sorted by (subject, sequence), null subjects first."""
     table = pa.concat_tables(tables)
+    return gathered(table, pa.array(sorted_order(table)))
+
+
+def sorted_order(table: pa.Table) -> npt.NDArray[np.int64]:
+    """The rows of a table by (subject, sequence), null subjects first.
+
+    The events of a subject lie together, so that readers skip most row groups.
+    """
     # Numbers are sorted faster than texts, and most subjects repeat.
     subjects = pc.fill_null(table.column("subject"), "").combine_chunks()
     codes, names = numbered(pa.chunked_array([subjects]))
@@ -149,6 +158,5 @@ def joined(tables: Sequence[pa.Table]) -> pa.Table:
     ranks[pl.Series(names, dtype=pl.String).arg_sort().to_numpy()] = np.arange(1, len(names) + 1)
     rank = ranks[codes] if len(names) else codes
     rank[table.column("subject").is_null().to_numpy()] = 0
-    # The events of a subject lie together, so that readers skip most row groups.
-    order = np.lexsort((table.column("sequence").to_numpy(), rank))
-    return gathered(table, pa.array(order))
+    order: npt.NDArray[np.int64] = np.lexsort((table.column("sequence").to_numpy(), rank))
+    return order

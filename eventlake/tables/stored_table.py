@@ -1,7 +1,8 @@
 """One event type's table in storage: the ranges that are stored, and what is missing of them."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -330,13 +331,45 @@ def stored_rows(
         ObjectMissingError: The file does not exist.
     """
     path = f"{folder(version)}/{one.name}"
+    data = _checked_bytes(place, path, one, size_bytes)
+    with _readable_as(path):
+        return _as_stored(segments.read_bytes(data, path, rows=one.rows), version)
+
+
+def stored_batches(place: Storage, version: Version, one: TableRange) -> Iterator[pa.Table]:
+    """Like ``stored_rows``, in batches of bounded bytes.
+
+    Raises:
+        CorruptionError: The file differs from its name, or is not a Parquet file of these columns.
+        ObjectMissingError: The file does not exist.
+    """
+    path = f"{folder(version)}/{one.name}"
+    data = _checked_bytes(place, path, one)
+    for batch in segments.plain_batches(data, path, rows=one.rows):
+        with _readable_as(path):
+            rows = _as_stored(batch, version)
+        yield rows
+
+
+def _checked_bytes(
+    place: Storage, path: str, one: TableRange, size_bytes: int | None = None
+) -> bytes:
     data = read_named(place, path, one.sha256, size_bytes, ending=PARQUET_ENDING)
     if data is None:
         message = f"{path} is damaged: expected sha256 {one.sha256}, found another"
         raise CorruptionError(message, _DELETE, path=path)
+    return data
+
+
+def _as_stored(rows: pa.Table, version: Version) -> pa.Table:
     schema = stored_schema(version.schema)
+    return rows.select(schema.names).cast(schema)
+
+
+@contextmanager
+def _readable_as(path: str) -> Iterator[None]:
     try:
-        return segments.read_bytes(data, path, rows=one.rows).select(schema.names).cast(schema)
+        yield
     except (pa.ArrowException, KeyError, ValueError) as error:
         message = f"{path} has other columns than its event type: {error}"
         raise CorruptionError(message, _DELETE, path=path) from error

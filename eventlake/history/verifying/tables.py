@@ -10,18 +10,20 @@ from eventlake.core.documents.commit import Commit
 from eventlake.core.documents.segment import Segment
 from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.errors import EventlakeError
+from eventlake.history.verifying.derived_rows import DerivedRows, Spill
 from eventlake.history.verifying.report import Finding, Tally
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.checked_read import read_catalogue
 from eventlake.log.chain.manifest import Manifest
+from eventlake.memory import part_bytes
 from eventlake.progress import task
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.schemas.version import Version
 from eventlake.storage import Storage, sha256_of
 from eventlake.tables.check_upcast import check_stored
-from eventlake.tables.derive import between, by_type, derive, joined, read_events
+from eventlake.tables.derive import between, by_type, derive, read_events
 from eventlake.tables.ranges import TableRange, folder, true_ranges
-from eventlake.tables.stored_table import stored_rows
+from eventlake.tables.stored_table import stored_batches
 
 
 def verify_schemas(
@@ -105,6 +107,10 @@ def verify_tables(storage: Storage, files: Mapping[str, int], tally: Tally) -> N
                 tally.blame(path, error)
 
 
+_Key = tuple[str, int]
+"""An event type, and the number of a version of its schema."""
+
+
 @dataclass(slots=True)
 class _StoredTable:
     """A stored range of an event table, and the rows that it must hold, derived so far.
@@ -118,7 +124,7 @@ class _StoredTable:
 
     version: Version
     range: TableRange
-    derived: list[pa.Table] = field(default_factory=list)
+    derived: DerivedRows = field(default_factory=DerivedRows)
     underivable: str | None = None
 
     @property
@@ -131,11 +137,20 @@ class _StoredTable:
         return self.range.start < segment.stop and segment.start < self.range.stop
 
 
-def verify_typed(chain: Chain, files: Mapping[str, int], tally: Tally) -> None:
+def verify_typed(
+    chain: Chain, files: Mapping[str, int], tally: Tally, *, most_bytes: int | None = None
+) -> None:
     """Verify payloads against their schemas, and event tables against the segments.
 
     Every event of a registered type must match its newest schema, and every stored event table must
     hold what is derived from the current segments.
+
+    Args:
+        chain: The log.
+        files: The size of every file, by path.
+        tally: Collects the findings.
+        most_bytes: Maximum bytes of derived rows in memory, by default ``memory.part_bytes()``;
+            further ones wait in temporary files for the end of their range.
     """
     manifest = chain.manifest()
     try:
@@ -150,14 +165,19 @@ def verify_typed(chain: Chain, files: Mapping[str, int], tally: Tally) -> None:
         for one in manifest.between(0, chain.watermark)
         if types.keys() & dict(one[1].types).keys()
     ]
-    with task("reading payloads", sum(segment.rows for _, segment in placed)) as advance:
+    with (
+        task("reading payloads", sum(segment.rows for _, segment in placed)) as advance,
+        Spill(most_bytes or part_bytes()) as spill,
+    ):
         for one in placed:
             segment = one[1]
-            underivable: dict[tuple[str, int], EventlakeError] = {}
+            underivable: dict[_Key, EventlakeError] = {}
+            tables = _by_version(stored)
             try:
                 for events in read_events(chain.storage, one, chain.trust):
                     for event_type, mine in by_type(events, types):
-                        _derive(mine, types[event_type], stored, underivable)
+                        _derive(mine, types[event_type], tables, underivable)
+                    spill.limit(table.derived for table in stored)
             except EventlakeError as error:
                 # The segment is reported already; the content of its tables is unknown.
                 for table in stored:
@@ -174,32 +194,43 @@ def verify_typed(chain: Chain, files: Mapping[str, int], tally: Tally) -> None:
                 tally,
             )
             stored = [table for table in stored if table.range.stop > segment.stop]
-    _compare(chain.storage, stored, tally)
+        _compare(chain.storage, stored, tally)
+
+
+def _by_version(stored: Iterable[_StoredTable]) -> dict[_Key, list[_StoredTable]]:
+    found: dict[_Key, list[_StoredTable]] = {}
+    for table in stored:
+        found.setdefault(_key(table.version), []).append(table)
+    return found
+
+
+def _key(version: Version) -> _Key:
+    return version.schema.event_type, version.number
 
 
 def _derive(
     events: pa.Table,
     versions: Sequence[Version],
-    stored: Iterable[_StoredTable],
-    underivable: dict[tuple[str, int], EventlakeError],
+    stored: Mapping[_Key, Sequence[_StoredTable]],
+    underivable: dict[_Key, EventlakeError],
 ) -> None:
     """Derive a batch of events of one type for its tables, and check the payloads.
 
     Args:
         events: The events.
         versions: The versions of the type's schema.
-        stored: The stored tables, of all types.
+        stored: The stored tables, by type and version.
         underivable: The first error of each type and version that cannot read the segment's events;
             the version reads no more of them.
     """
     first, last = events.column("sequence")[0].as_py(), events.column("sequence")[-1].as_py()
     for version in versions:
+        newest, key = version is versions[-1], _key(version)
         mine = [
             table
-            for table in stored
-            if table.version is version and table.range.start <= last and first < table.range.stop
+            for table in stored.get(key, ())
+            if table.range.start <= last and first < table.range.stop
         ]
-        newest, key = version is versions[-1], (version.schema.event_type, version.number)
         if not mine and not newest:
             continue
         # A range of an older version ends where that version does.
@@ -221,7 +252,7 @@ def _derive(
             if key in underivable:
                 table.underivable = underivable[key].message
             else:
-                table.derived.append(between(rows, table.range.start, table.range.stop))
+                table.derived.add(between(rows, table.range.start, table.range.stop))
 
 
 def _stored_tables(
@@ -253,21 +284,22 @@ def _stored_tables(
 
 
 def _compare(storage: Storage, whole: Iterable[_StoredTable], tally: Tally) -> None:
-    """Compare tables whose rows are all derived."""
+    """Compare tables whose rows are all derived, and discard these."""
+    damaged = {finding.path for finding in tally.problems}
     for table in whole:
-        if any(finding.path == table.path for finding in tally.problems):
-            continue
-        if table.underivable is not None:
-            tally.blame(table.path, f"cannot be compared with its segments: {table.underivable}")
-            continue
-        try:
-            found = stored_rows(storage, table.version, table.range)
-        except EventlakeError as error:
-            tally.blame(table.path, error)
-            continue
-        same = found.equals(joined(table.derived)) if table.derived else not found.num_rows
-        if not same or found.num_rows != table.range.rows:
-            tally.blame(
-                table.path,
-                "does not match its segments; delete it, and it is rebuilt",
-            )
+        if table.path not in damaged:
+            problem = _difference(storage, table)
+            if problem is not None:
+                tally.blame(table.path, problem)
+        table.derived.discard()
+
+
+def _difference(storage: Storage, table: _StoredTable) -> str | EventlakeError | None:
+    if table.underivable is not None:
+        return f"cannot be compared with its segments: {table.underivable}"
+    try:
+        if table.derived.are(stored_batches(storage, table.version, table.range)):
+            return None
+    except EventlakeError as error:
+        return error
+    return "does not match its segments; delete it, and it is rebuilt"
