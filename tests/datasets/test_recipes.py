@@ -328,6 +328,8 @@ def test_a_dataset_is_found_by_its_recipe_and_content_hash(lake):
     ]
     other = lake.build(sql(TOTALS_SQL, name="others"))
     assert {one.name for one in lake.datasets(second.content_hash)} == {"totals", "others"}
+    for prefix in (first.manifest_hash[:9], first.recipe_hash[:9]):
+        assert [one.manifest_hash for one in lake.datasets(prefix)] == [first.manifest_hash]
     with pytest.raises(InvalidInputError, match="fits 2 datasets"):
         lake.dataset(other.content_hash)
 

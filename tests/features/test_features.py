@@ -160,6 +160,8 @@ def test_a_feature_set_says_everything_in_the_source_that_is_archived(lake):
         ([el.count("payment"), el.count("payment")], "more than one column"),
         ([el.count("payment").name("late")], "would be a column of the spine and a feature"),
         ([el.exists("payment") + 1], "is not numeric"),
+        ([1 - el.exists("payment")], "is not numeric"),
+        ([el.count("payment") / (1 + el.exists("payment"))], "is not numeric"),
         ([el.last("payment", "method") + 1], "is not numeric"),
         ([el.count("payment").name("x" * 200) + el.count("missed")], "too long for a column"),
         ([], "at least one feature"),
