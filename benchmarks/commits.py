@@ -114,6 +114,7 @@ def row(setting: Setting) -> Row:
             for at in range(BLOCK)
         ]
         assert lake.watermark == (longest + BLOCK) * EVENTS
+        log_bytes = sum(path.stat().st_size for path in (folder / "lake" / "log").rglob("*.json"))
     result = Row("commits", f"one process, commits of {EVENTS} events each")
     judge(result, times, setting.size(200, 50), many)
     new, old = (statistics.median(side) for side in zip(*pairs, strict=True))
@@ -136,6 +137,8 @@ def row(setting: Setting) -> Row:
     result.add(f"p50 over {longest:,} commits", "", statistics.median(ours) * 1e3, "ms")
     result.add(f"p99 over {longest:,} commits", "", percentile(ours, 99) * 1e3, "ms")
     result.add(f"CPU a commit, all threads, commits {many:,} to {longest:,}", "", cpu * 1e3, "ms")
+    what = f"log bytes a commit, folds counted, over {longest:,}"
+    result.add(what, "", log_bytes / (longest + BLOCK) / 1e3, "KB", 5.0)
     result.note(
         f"Data: {setting.source}. One run, in turns of {BLOCK} commits. Ours durable; deltalake (snappy, its default) without fsync."
     )

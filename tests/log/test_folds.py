@@ -141,3 +141,19 @@ def test_a_fold_whose_files_another_fold_gave_back_leaves_it_at_that(caplog):
     assert late._chain.watermark == len(told)
     assert caplog.records == [], "nothing is rebuilt from the log"
     assert late.verify(deep=True).problems == ()
+
+
+@pytest.mark.parametrize(("rows", "most_bytes"), [(10, 4_000), (100, 8_000)])
+def test_small_commits_carry_few_keys_of_others(rows, most_bytes):
+    storage, commits = MemoryStorage(), 300
+    lake = el.create(storage, "o")
+    for number in range(commits):
+        # Each event is about a subject of its own, so no key is shared.
+        lake.append(
+            [
+                {"id": f"{row}", "source": "s", "type": "t", "subject": f"/loan/{row}"}
+                for row in range(number * rows, (number + 1) * rows)
+            ]
+        )
+    log = sum(one.size_bytes for one in storage.list("log"))
+    assert log / commits < most_bytes, f"{log / commits:,.0f} bytes of log a commit"

@@ -14,7 +14,8 @@ class LogLimits:
     Attributes:
         batch: How batches are cut into segments.
         fold_weight: Unfolded keys of this weight are folded into a tier; see
-            ``unfolded_keys.weight``.
+            ``unfolded_keys.weight``. Every commit until then carries them, so half as much makes
+            small commits smaller, and folds twice as frequent.
         tier_ratio: Each size class of tiers is this many times as large as the one below.
         quick_weight: A writer that lives on merges tiers of more weight in the background.
         inline_keys: Maximum number of keys that a commit carries; more are stored in a file of
@@ -31,7 +32,7 @@ class LogLimits:
     """
 
     batch: BatchLimits = BATCH_LIMITS
-    fold_weight: int = 2_048
+    fold_weight: int = 640
     tier_ratio: int = 32
     quick_weight: int = 65_536
     inline_keys: int = 512
