@@ -585,7 +585,7 @@ class Lake(Shown):
         force: bool = False,
         workers: int = 1,
         buckets: int | None = None,
-        incremental: bool = True,
+        incremental: bool | None = None,
         executor: Executor | None = None,
     ) -> Dataset:
         """Build a dataset from a projection at a pinned history, and publish it atomically.
@@ -615,7 +615,8 @@ class Lake(Shown):
                 interrupted build resumes. Defaults to four per worker, or none with one worker.
             incremental: Reuse the rows of an earlier build of declared features or ``by=``
                 projections, and recompute only what may have changed. The rows are the same.
-                Ignored with ``force``.
+                ``None`` does so where it is probably cheaper, ``False`` never. Ignored with
+                ``force``.
             executor: Computes the buckets in place of local processes; give ``workers`` or
                 ``buckets`` with it. ``datasets.building.buckets.Executor`` is what it implements.
 

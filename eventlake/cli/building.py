@@ -51,12 +51,13 @@ def build(
         ),
     ] = None,
     incremental: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--incremental/--full",
-            help="Whether a projection by entity may start from an earlier build.",
+            help="Whether a projection by entity starts from an earlier build. "
+            "Default: where that is probably cheaper.",
         ),
-    ] = True,
+    ] = None,
     force: Annotated[
         bool,
         typer.Option("--force", help="Build even if the same recipe was built before; compare."),

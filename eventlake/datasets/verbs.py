@@ -20,8 +20,9 @@ from eventlake.datasets.auditing.predictions import (
 )
 from eventlake.datasets.auditing.predictions import SCHEMA as PREDICTION_SCHEMA
 from eventlake.datasets.building.buckets import Executor
-from eventlake.datasets.building.build import MOST_BUCKETS, PERTURB, Built, Request, build
+from eventlake.datasets.building.build import Built, build
 from eventlake.datasets.building.reproduce import environment_command, reproduce
+from eventlake.datasets.building.request import MOST_BUCKETS, PERTURB, Request
 from eventlake.datasets.comparing.diff import diff
 from eventlake.datasets.comparing.diff_report import DatasetDiff
 from eventlake.datasets.dataset import Dataset, Outcome
@@ -60,7 +61,7 @@ def build_dataset(
     force: bool = False,
     workers: int = 1,
     buckets: int | None = None,
-    incremental: bool = True,
+    incremental: bool | None = None,
     executor: Executor | None = None,
     executor_for: Callable[[Storage, int], Executor],
 ) -> Dataset:

@@ -90,6 +90,14 @@ class Kind:
         """
         raise NotImplementedError
 
+    def rows(self, computation: Computation, options: RunOptions) -> pa.Table:
+        """Run a computation of which the rest of ``prepare`` is known.
+
+        Raises:
+            InvalidProjectionError: The engine rejects it.
+        """
+        return self.prepare(computation, options).rows()
+
     def entity_columns(self, computation: Computation) -> EntityColumns:
         """The columns that identify the entity of each row.
 

@@ -31,9 +31,16 @@ class SqlProjections(Kind):
 
     def prepare(self, computation: Computation, options: RunOptions) -> PreparedRun:
         """See ``Kind.prepare``."""
+        return duckdb_runner.prepare(computation.query, self._options(computation, options))
+
+    def rows(self, computation: Computation, options: RunOptions) -> pa.Table:
+        """See ``Kind.rows``."""
+        return duckdb_runner.run(computation.query, self._options(computation, options))
+
+    def _options(self, computation: Computation, options: RunOptions) -> RunOptions:
         if options.settings is None:
-            options = replace(options, settings=self.settings(computation.projection.level))
-        return duckdb_runner.prepare(computation.query, options)
+            return replace(options, settings=self.settings(computation.projection.level))
+        return options
 
     def entity_columns(self, computation: Computation) -> EntityColumns:
         """See ``Kind.entity_columns``."""

@@ -46,7 +46,7 @@ def append(lake, number, subjects="abcd"):
 
 def night(lake, number, subjects="abcd", projection=TOTALS):
     append(lake, number, subjects)
-    return lake.build(projection)
+    return lake.build(projection, incremental=True)
 
 
 def spine(*days, subjects="abcd"):
@@ -113,7 +113,7 @@ def test_a_later_night_reads_and_lists_of_builds_what_an_early_one_does(what):
         if what == "features":
             lake.build(RISK, spine=spine(number))
         else:
-            lake.build(TOTALS)
+            lake.build(TOTALS, incremental=True)
         seen.append((of_builds(storage.reads), of_builds(storage.listed)))
     assert len(set(seen[3:])) == 1
     assert seen[-1][0] <= 6
@@ -142,7 +142,7 @@ def test_no_rows_are_read_if_too_much_has_changed(lake, opened):
 def test_what_is_new_is_searched_only_if_it_is_at_most_half_of_the_events(lake, nights, way):
     for number in range(100, 100 + nights):
         append(lake, number, "a")
-    made = lake.build(TOTALS)
+    made = lake.build(TOTALS, incremental=True)
     assert made.provenance["way"].startswith(way)
     assert made.polars()["n"].to_list() == [6 + nights, 6, 6, 6]
 
@@ -157,10 +157,10 @@ def test_the_rows_of_at_most_two_earlier_builds_are_read(opened):
     counts = el.Projection.sql("counts", query, key=["spine_row"], by="subject")
     for day in range(4):
         append(lake, day + 1, "a")
-        made = lake.build(counts, spine=spine(day))
+        made = lake.build(counts, spine=spine(day), incremental=True)
         assert made.polars()["n"].to_list() == [day + 2, 1, 1, 1]
         opened.clear()
-    lake.build(counts, spine=spine(9))
+    lake.build(counts, spine=spine(9), incremental=True)
     assert opened == [8, 7]
 
 
@@ -183,7 +183,7 @@ def test_a_damaged_build_is_no_base_and_the_one_before_it_is(lake):
 
 
 def test_a_build_of_another_recipe_is_no_base(lake):
-    assert "derived_from" not in lake.build(OTHER).provenance
+    assert "derived_from" not in lake.build(OTHER, incremental=True).provenance
 
 
 # Spines of other cutoffs
@@ -255,7 +255,7 @@ def test_lost_entries_cost_one_build_from_scratch(lake):
 
 def test_a_note_of_a_dataset_that_is_gone_has_the_name_indexed_again(lake):
     storage = lake._storage
-    made = lake.build(TOTALS)
+    made = lake.build(TOTALS, incremental=True)
     storage.delete(layout.made_path(made.recipe_hash, made.manifest_hash))
     storage.create(layout.made_path(made.recipe_hash, "0" * 64), b"{}")
     assert not lake.build(TOTALS).computed
@@ -265,7 +265,7 @@ def test_a_note_of_a_dataset_that_is_gone_has_the_name_indexed_again(lake):
 @pytest.mark.parametrize("trust", ["own", "lake"])
 def test_forged_entries_change_no_row(lake, trust):
     storage = lake._storage
-    other = lake.build(OTHER)
+    other = lake.build(OTHER, incremental=True)
     series = lake.datasets()[0].manifest.recipe.series_hash
     for watermark in range(25):
         # Datasets of another series, at other watermarks than theirs, and such as do not exist.

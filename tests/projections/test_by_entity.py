@@ -518,7 +518,7 @@ def test_only_entities_with_new_events_are_computed(lake, ran):
     first = lake.build(by_subject("sums"))
     assert first.provenance["way"].startswith("in full: ")
     lake.append([event(100, subject="/loan/3"), event(101, subject="/loan/new")])
-    second = lake.build(by_subject("sums"))
+    second = lake.build(by_subject("sums"), incremental=True)
     assert ran == [None, 2]
     assert (second.provenance["way"], second.provenance["derived_from"]) == (
         "2 subjects anew",
@@ -531,7 +531,7 @@ def test_only_entities_with_new_events_are_computed(lake, ran):
 def test_a_growing_spine_computes_its_new_rows(lake, ran):
     lake.build(by_subject("spine"), spine=SPINE)
     longer = pl.concat([SPINE, pl.DataFrame({"subject": ["/loan/2"], "at": [9]})])
-    second = lake.build(by_subject("spine"), spine=longer)
+    second = lake.build(by_subject("spine"), spine=longer, incremental=True)
     assert ran == [None, 1]
     assert (
         second.manifest_hash
@@ -540,7 +540,7 @@ def test_a_growing_spine_computes_its_new_rows(lake, ran):
     changed = longer.with_columns(
         at=pl.when(pl.col("subject") == "/loan/9").then(8).otherwise("at")
     )
-    third = lake.build(by_subject("spine"), spine=changed)
+    third = lake.build(by_subject("spine"), spine=changed, incremental=True)
     assert ran[3:] == [1]
     assert (
         third.manifest_hash
@@ -561,7 +561,10 @@ def test_other_code_parameters_or_histories_are_no_base(lake, tmp_path, ran):
         by="subject",
     )
     lake.build(anonymous, at=20)
-    assert "its rows do not say their subject" in lake.build(anonymous).provenance["way"]
+    assert (
+        "its rows do not say their subject"
+        in lake.build(anonymous, incremental=True).provenance["way"]
+    )
 
 
 def test_a_damaged_base_is_none(lake, ran):
@@ -574,7 +577,7 @@ def test_a_damaged_base_is_none(lake, ran):
     ]
     storage.replace(part, b"damaged")
     lake.append([event(100, subject="/loan/3")])
-    second = lake.build(by_subject("sums"))
+    second = lake.build(by_subject("sums"), incremental=True)
     assert ran == [None, None]
     assert second.manifest_hash == lake.build(by_subject("sums"), force=True).manifest_hash
 
@@ -583,7 +586,7 @@ def test_a_lake_without_paths_is_built_from_earlier_builds_too(ran):
     lake = make_lake("memory://", ((0, 12), (12, 18)))
     lake.build(by_subject("sums"))
     lake.append([event(100, subject="/loan/3")])
-    second = lake.build(by_subject("sums"))
+    second = lake.build(by_subject("sums"), incremental=True)
     assert ran == [None, 1]
     assert second.manifest_hash == lake.build(by_subject("sums"), force=True).manifest_hash
 
@@ -595,9 +598,9 @@ def test_what_is_alike_in_python_is_no_base(lake, ran):
     )
     lake.build(projection, parameters={"x": 1})
     lake.append([event(100, subject="/loan/3")])
-    assert lake.build(projection, parameters={"x": True}).polars()["x"].unique().to_list() == [
-        "true"
-    ]
+    assert lake.build(projection, parameters={"x": True}, incremental=True).polars()[
+        "x"
+    ].unique().to_list() == ["true"]
     assert ran == [None, None]
 
 
@@ -625,9 +628,12 @@ def test_columns_may_have_any_name_and_narrower_types(lake, ran):
     lake.build(wanted)
     lake.build(spined, spine=SPINE)
     lake.append([event(100, subject="/loan/3")])
-    assert lake.build(wanted).content_hash == lake.build(wanted, force=True).content_hash
     assert (
-        lake.build(spined, spine=SPINE).content_hash
+        lake.build(wanted, incremental=True).content_hash
+        == lake.build(wanted, force=True).content_hash
+    )
+    assert (
+        lake.build(spined, spine=SPINE, incremental=True).content_hash
         == lake.build(spined, spine=SPINE, force=True).content_hash
     )
     assert ran == [None, None, 1, None, 1, None]
@@ -646,7 +652,7 @@ def test_corrections_are_followed_whatever_the_case_of_the_entity():
     )
     lake.build(projection)
     lake.append([rows[3] | {"id": "new", "corrects": "e1", "correction": "replace"}])
-    made = lake.build(projection)
+    made = lake.build(projection, incremental=True)
     assert made.provenance["way"] == "2 ACCs anew"
     assert made.content_hash == lake.build(projection, force=True).content_hash
 
@@ -721,7 +727,7 @@ def test_forced_builders_at_once_do_not_disturb_each_other(lake):
 def test_reproduce_needs_no_base(lake):
     lake.build(by_subject("sums"))
     lake.append([event(100, subject="/loan/3")])
-    second = lake.build(by_subject("sums"))
+    second = lake.build(by_subject("sums"), incremental=True)
     assert lake.reproduce(second.manifest_hash).identical
     assert lake.verify(deep=True).ok
 
@@ -782,7 +788,7 @@ def test_from_an_earlier_build_or_in_full_the_rows_are_the_same(drawn):
     for batch, spine in zip(batches, spines, strict=True):
         lake.append(batch)
         for projection, given_spine in ((latest, None), (recorded, spine)):
-            made = lake.build(projection, spine=given_spine)
+            made = lake.build(projection, spine=given_spine, incremental=True)
             full = lake.build(projection, spine=given_spine, force=True, buckets=3)
             assert made.content_hash == full.content_hash
 

@@ -114,7 +114,7 @@ def test_a_dataset_that_was_made_again_is_remembered(sql, stranger, monkeypatch)
     stranger()
     assert found(sql) == ([], [])
     monkeypatch.setattr(
-        "eventlake.datasets.building.build._compute", lambda *_: pytest.fail("made again")
+        "eventlake.datasets.building.build.compute", lambda *_: pytest.fail("made again")
     )
     assert el.open(sql).build(COUNT).polars()["n"].to_list() == [4] * 7
 

@@ -29,7 +29,7 @@ from eventlake.history.sql.duckdb_views import EntityFilter
 from eventlake.log.chain.open_or_create import open_chain
 from eventlake.progress import task as progress
 from eventlake.projections.computation import Computation, RunOptions
-from eventlake.projections.kinds import kind_of, prepare
+from eventlake.projections.kinds import kind_of
 from eventlake.projections.on_duckdb import run as duckdb_runner
 from eventlake.projections.on_duckdb.by_entity import bucketed, in_bucket
 from eventlake.projections.projection import Projection
@@ -332,7 +332,7 @@ class _TaskRunner:
             # The snapshot takes another history if segments of its own were collected.
             same = history is shared.history
             computation = shared if same else replace(shared, history=history)
-            return prepare(computation, options).rows()
+            return kind_of(computation.projection).rows(computation, options)
 
         rows = snapshot.read(computed)
         data = frames.encode(normalise(rows))

@@ -2,36 +2,25 @@
 
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
-from eventlake.core.card import counted
 from eventlake.core.documents.dataset import ALLOW_LIST, FORMAT, DatasetManifest
-from eventlake.core.hashing.checkpoint import Checkpoint
-from eventlake.datasets.building.buckets import Executor, InProcessExecutor, build_by_bucket
 from eventlake.datasets.building.build_once import (
     build_lease,
     dataset_statement,
     query_statement,
 )
+from eventlake.datasets.building.compute import compute
 from eventlake.datasets.building.earlier_builds import EarlierBuilds
 from eventlake.datasets.building.environment import environment
 from eventlake.datasets.building.given_spine import given_spine, spine_of_events
-from eventlake.datasets.building.incremental import increment
 from eventlake.datasets.building.perturb import check_perturbed
-from eventlake.datasets.building.ready import (
-    BuildResult,
-    ReadyBuild,
-    compute_in_full,
-    hashed,
-    ready,
-    uncounted,
-)
+from eventlake.datasets.building.ready import BuildResult, ReadyBuild, ready
+from eventlake.datasets.building.request import Request
 from eventlake.datasets.building.reuse_features import cutoffs_of
-from eventlake.datasets.lease_timing import LEASE_TIMING, LeaseTiming
 from eventlake.datasets.store.archive import EVENT_SPINE, Archive
 from eventlake.datasets.store.build_index import Cutoffs
 from eventlake.datasets.store.publish import publish
@@ -41,50 +30,14 @@ from eventlake.history.pinned import PinnedHistory
 from eventlake.projections.computation import Computation
 from eventlake.projections.kinds import kind_of
 from eventlake.projections.projection import Projection
-from eventlake.projections.rows import declared_types, finish, validate
+from eventlake.projections.rows import declared_types, validate
 from eventlake.trust import LAKE, OWN
 from eventlake.visible import warn
 
 _LOG = logging.getLogger(__name__)
 
-_BUCKETS_A_WORKER = 4
-MOST_BUCKETS = 10_000
 _UNMATCHED = "unmatched"
 """The provenance key of the event types of which no entity of the spine has an event."""
-PERTURB = "perturb"
-"""The check that builds a second time under other run conditions."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """The arguments of a build.
-
-    Attributes:
-        spine: The caller's rows, an event spine, or None.
-        engine: Engine to use; defaults to the projection's.
-        expected: The content hash that a lock pins; None without a lock.
-        perturb: Build a second time under other run conditions, and compare.
-        force: Build even if the recipe was built before.
-        workers: Number of workers for a projection by entity; 1 runs it in this process.
-        executor: Runs the tasks of a build by bucket.
-        buckets: Number of buckets of entities. Defaults to four for each worker, or to no buckets
-            with one worker.
-        incremental: Whether the build may start from an earlier one.
-        pinned: Opens the history of an earlier checkpoint; None to ignore earlier builds.
-        lease: How long builders of one recipe wait for each other.
-    """
-
-    spine: Any = None
-    engine: str | None = None
-    expected: str | None = None
-    perturb: bool = False
-    force: bool = False
-    workers: int = 1
-    executor: Executor = field(default_factory=InProcessExecutor)
-    buckets: int | None = None
-    incremental: bool = True
-    pinned: Callable[[Checkpoint], PinnedHistory] | None = None
-    lease: LeaseTiming = LEASE_TIMING
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +83,7 @@ def build(projection: Projection, history: PinnedHistory, request: Request) -> B
 def _reuse_or_compute(ready_build: ReadyBuild, request: Request) -> Built:
     computation, recipe = ready_build.computation, ready_build.recipe
     storage = computation.history.storage
-    earlier = EarlierBuilds(storage, recipe, computation.history.trust)
+    earlier = EarlierBuilds(storage, recipe, computation.history.trust, _entities(computation))
     # An unproven projection may make other rows each time: nothing is reused or compared.
     if computation.projection.level == "unproven":
         return _compute_and_publish(ready_build, request, earlier, None)
@@ -213,7 +166,7 @@ def _compute_and_publish(
     history = computation.history
     if ready_build.recipe.check == ALLOW_LIST:
         ready_build.kind.check_exact(computation)
-    built = _compute(ready_build, request, earlier)
+    built = compute(ready_build, request, earlier)
     manifest = built.manifest
     _check_expected(ready_build, request, manifest.content_hash)
     if before is not None:
@@ -266,6 +219,14 @@ def _cutoffs(computation: Computation) -> Cutoffs | None:
     if computation.spine is None or not kind_of(computation.projection).by_row:
         return None
     return cutoffs_of(computation.spine, computation)
+
+
+def _entities(computation: Computation) -> pa.ChunkedArray | None:
+    """The entities of declared features, by which a later build finds them as well."""
+    spine, projection = computation.spine, computation.projection
+    if spine is None or not kind_of(projection).by_row:
+        return None
+    return spine.column(projection.spine_entity)
 
 
 def _check_same(before: Archive, now: DatasetManifest) -> None:
@@ -323,58 +284,6 @@ def _check_expected(ready_build: ReadyBuild, request: Request, found: str) -> No
         engine = f"{projection.engine} {ready_build.kind.engine_version()}"
         hint = f"nothing was published; built with {engine}; compare engine and code."
         raise NotIdenticalError(message, hint, expected=request.expected, found=found)
-
-
-def _compute(ready_build: ReadyBuild, request: Request, earlier: EarlierBuilds) -> BuildResult:
-    """Compute the rows by the cheapest strategy: incrementally, by buckets of entities, or in full.
-
-    The strategy is recorded in the provenance as ``way``.
-    """
-    computation, projection, kind = (
-        ready_build.computation,
-        ready_build.computation.projection,
-        ready_build.kind,
-    )
-    # Hashing 540 MB takes half a second, so files that this process has hashed before are skipped.
-    # ``reproduce`` and ``verify`` hash everything.
-    computation.history.check(changed_only=True)
-    if projection.by is None or not kind.by_entity:
-        declared = projection.by is not None
-        return compute_in_full(
-            ready_build,
-            "in full: nothing is proved of Python projections" if declared else "in full",
-        )
-    columns = kind.entity_columns(computation)
-    why = "from scratch, as asked"
-    if request.incremental and request.pinned is not None and not request.force:
-        found = increment(computation, earlier, columns, request.pinned)
-        if not isinstance(found, str):
-            return hashed(
-                ready_build,
-                found.rows,
-                {
-                    "way": uncounted(ready_build, f"{found.changed} anew"),
-                    "derived_from": found.base,
-                },
-            )
-        why = found
-    if request.workers == 1 and request.buckets is None:
-        return compute_in_full(ready_build, f"in full: {why}")
-    buckets = min(request.buckets or request.workers * _BUCKETS_A_WORKER, MOST_BUCKETS)
-    result = build_by_bucket(
-        computation,
-        ready_build.recipe,
-        buckets=buckets,
-        executor=request.executor,
-        rewrite=request.force,
-    )
-    way = f"in full, in {counted(buckets, 'bucket')} by {projection.by}: {why}"
-    how = {
-        "way": uncounted(ready_build, way),
-        "buckets": buckets,
-        "workers": request.workers,
-    }
-    return hashed(ready_build, finish(computation, result), how)
 
 
 def _provenance(history: PinnedHistory, started: int) -> dict[str, Any]:

@@ -9,7 +9,6 @@ recomputed by row; see ``reuse_features``.
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 
 import polars as pl
 import pyarrow as pa
@@ -35,7 +34,7 @@ from eventlake.history.pinned import PinnedHistory
 from eventlake.history.sql.duckdb_views import ENTITY, EntityFilter
 from eventlake.history.sql.tables_read import tables_read
 from eventlake.projections.computation import Computation, EntityColumns, RunOptions
-from eventlake.projections.kinds import kind_of, prepare
+from eventlake.projections.kinds import kind_of
 from eventlake.projections.projection import Projection
 from eventlake.projections.rows import finish
 
@@ -47,6 +46,9 @@ _MOST_NEW = 0.5
 """The share of new events above which everything is recomputed."""
 _NO_BASE = "there is no earlier build to begin from"
 _TOO_MUCH = "too much has changed since the earlier builds"
+_NOT_CHEAPER = "that takes no longer than to look for what has changed"
+_QUICK_MS = 100
+"""Milliseconds of a build from scratch below which nothing is reused: finding it takes as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +71,17 @@ def increment(
     earlier: EarlierBuilds,
     columns: EntityColumns,
     pinned: Callable[[Checkpoint], PinnedHistory],
+    *,
+    if_cheaper: bool = False,
 ) -> Increment | str:
-    """Build from an earlier dataset; or the reason, as text, why that is not possible.
+    """Build from an earlier dataset; or the reason, as text, why that is not done.
 
     Args:
         computation: A projection whose rows depend on one entity at a time.
         earlier: Finds the earlier builds of the recipe's name.
         columns: The columns that identify the entity of each row.
         pinned: Opens the history of an earlier checkpoint; fails if it is not this lake's.
+        if_cheaper: Only if that is probably cheaper than a build from scratch.
     """
     if not columns.holding and not columns.spine_rows:
         return f"its rows do not say their {computation.projection.by}"
@@ -91,7 +96,14 @@ def increment(
 
     # The longer a base's history, the fewer entities changed since: where the longest do not serve,
     # shorter ones hardly ever do, and each costs a search of the events since then.
-    for entry, base in islice(earlier.bases(watermark, serves), _MOST_BASES):
+    left = _MOST_BASES
+    for entry, facts in earlier.candidates(watermark, serves):
+        # Rows of features are always looked up faster if they are fewer.
+        if if_cheaper and not by_row and facts.costs.favour_scratch(quick=_QUICK_MS):
+            return _NOT_CHEAPER
+        if not left or (base := earlier.base(entry)) is None:
+            continue
+        left -= 1
         # A damaged base, or one of another history, is skipped.
         with suppress(EventlakeError, pl.exceptions.PolarsError):
             before = pinned(base.manifest.recipe.checkpoint)
@@ -122,7 +134,7 @@ def _by_entity(
     if changed is None or entity is None or changed.height > _MOST_CHANGED * entity.n_unique():
         return _NO_BASE
     only = EntityFilter(by, projection.spine_entity, changed.to_arrow())
-    new = finish(computation, prepare(computation, RunOptions(only=only)).rows())
+    new = finish(computation, kind_of(projection).rows(computation, RunOptions(only=only)))
     if tuple((name, kind) for name, kind in schema_of(new)) != base.manifest.schema:
         return _NO_BASE
     kept = rows[_unchanged_rows(entity, changed[ENTITY])]

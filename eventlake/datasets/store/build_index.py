@@ -8,8 +8,9 @@ All of it is derived and in ``recipes/``:
 - ``names/<name>.indexed`` marks a name whose datasets are noted. Without it, the next build of the
   name reads all its manifests once, and writes what is missing.
 
-Facts are in the names, so one listing reads all entries. They are never believed: whoever opens a
-dataset compares its manifest. A lost or forged entry costs time. Builders at the same time only
+The facts in the names are read by one listing, further ones (see ``base_facts``) only of an entry
+that may serve. They are never believed: whoever opens a dataset compares its manifest. A lost or
+forged entry costs time. Builders at the same time only
 create entries, each its own, so none can undo another's.
 """
 
@@ -20,6 +21,8 @@ from dataclasses import dataclass
 from eventlake.core import layout
 from eventlake.core.documents.dataset import DatasetManifest, Recipe
 from eventlake.datasets.store.archive import Archive
+from eventlake.datasets.store.base_facts import Facts
+from eventlake.errors import EventlakeError
 from eventlake.storage import ObjectExistsError, Storage
 
 MOST_ENTRIES = 64
@@ -27,6 +30,7 @@ MOST_ENTRIES = 64
 _RESTORED = 4
 """Entries of a series that are written when a name is indexed again; the longest serve best."""
 
+NOTHING = Facts()
 Cutoffs = tuple[int, int]
 
 
@@ -57,6 +61,14 @@ def entries(storage: Storage, recipe: Recipe) -> list[Entry]:
     return sorted(found, key=lambda entry: entry.watermark, reverse=True)
 
 
+def facts_of(storage: Storage, entry: Entry) -> Facts:
+    """What else an entry records of its dataset; nothing if it is gone or damaged."""
+    try:
+        return Facts.decode(storage.read(entry.path))
+    except EventlakeError:
+        return NOTHING
+
+
 def note(storage: Storage, manifest: DatasetManifest) -> None:
     """Note that a recipe made a dataset."""
     _create(storage, layout.made_path(manifest.recipe.recipe_hash, manifest.manifest_hash))
@@ -66,6 +78,7 @@ def add(
     storage: Storage,
     manifest: DatasetManifest,
     cutoffs: Cutoffs | None,
+    facts: Facts = NOTHING,
     most: int = MOST_ENTRIES,
 ) -> None:
     """Add an entry for a dataset to its series.
@@ -74,10 +87,11 @@ def add(
         storage: The lake.
         manifest: A published dataset.
         cutoffs: The first and the last cutoff of its spine.
+        facts: What else is known of it.
         most: Entries to keep; those with the shortest histories are deleted.
     """
     path = _path(manifest, cutoffs)
-    _put(storage, path)
+    _put(storage, path, facts)
     # The new entry stays, however short its history: a series may be built over older histories.
     others = [entry for entry in entries(storage, manifest.recipe) if entry.path != path]
     for entry in others[max(most - 1, 0) :]:
@@ -87,7 +101,7 @@ def add(
 def correct(storage: Storage, entry: Entry, manifest: DatasetManifest, cutoffs: Cutoffs) -> None:
     """Replace an entry whose facts are not those of its dataset."""
     if (path := _path(manifest, cutoffs)) != entry.path:
-        _put(storage, path)
+        _put(storage, path, facts_of(storage, entry))
         storage.delete(entry.path)
 
 
@@ -126,7 +140,7 @@ def restore(storage: Storage, name: str, archives: Iterable[Archive]) -> None:
         manifests.sort(key=lambda one: one.recipe.checkpoint.watermark, reverse=True)
         if not entries(storage, manifests[0].recipe):
             for manifest in manifests[:_RESTORED]:
-                _put(storage, _path(manifest, None))
+                _put(storage, _path(manifest, None), NOTHING)
     mark_indexed(storage, name)
 
 
@@ -149,6 +163,6 @@ def _create(storage: Storage, path: str) -> None:
         storage.create(path, b"{}")
 
 
-def _put(storage: Storage, path: str) -> None:
+def _put(storage: Storage, path: str, facts: Facts) -> None:
     # Not durable at once, as ``create`` is: a lost entry costs time.
-    storage.replace(path, b"{}")
+    storage.replace(path, facts.encode())
