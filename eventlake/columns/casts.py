@@ -2,10 +2,9 @@
 
 import pyarrow as pa
 
+from eventlake.columns.decimals import rescaled
 from eventlake.columns.hashing.content import logical_type
 from eventlake.errors import SchemaMismatchError
-
-_INTEGER_DIGITS = 20
 
 
 def lossless(column: pa.ChunkedArray, target: pa.DataType, name: str) -> pa.ChunkedArray:
@@ -22,11 +21,7 @@ def lossless(column: pa.ChunkedArray, target: pa.DataType, name: str) -> pa.Chun
     if not _allowed(source, target):
         raise _mismatch(name, source, target, "this cast could lose something")
     try:
-        # Arrow refuses int64 to decimal(5, 2) by the types alone. From a decimal it looks at the
-        # values.
-        if pa.types.is_integer(source) and pa.types.is_decimal(target):
-            column = column.cast(pa.decimal128(_INTEGER_DIGITS, 0))
-        return column.cast(target)
+        return rescaled(column, target) if pa.types.is_decimal(target) else column.cast(target)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise _mismatch(name, source, target, str(error)) from error
 

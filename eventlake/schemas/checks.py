@@ -82,7 +82,7 @@ def checked(
         raise OddError
     if kind.kind == "decimal" or NumberRange(kind.minimum, kind.maximum):
         _check_bounds(column, kind)
-    return column
+    return column.cast(arrow_type(kind)) if kind.kind == "decimal" else column
 
 
 def _struct(column: pa.Array, kind: FieldType) -> pa.Array:

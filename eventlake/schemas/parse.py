@@ -17,14 +17,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
+from eventlake.columns.decimals import wide
 from eventlake.columns.intake.problems import Problem
 from eventlake.core.attributes import MAX_PAYLOAD_DEPTH
 from eventlake.schemas import parse_row
 from eventlake.schemas.checks import OddError, arrow_schema, arrow_type, checked
 from eventlake.schemas.schema import FieldType
 
-_EXPONENT = r'[:\[,\s]-?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]{3}|"[\s+-]*[0-9.]+[eE][+-]?[0-9]{3,}\s*"'
-_THREE_DIGITS = r"[eE][+-]?[0-9]{3}"
+_FAR = r"[eE](?:-(?:39|[4-9][0-9])|[+-]?[0-9]{3})"
+"""An exponent below -38, or of three digits."""
+_FAR_NUMBER = rf'[:\[,\s]-?[0-9]+(?:\.[0-9]+)?{_FAR}|"[\s+-]*[0-9.]+{_FAR}[0-9]*\s*"'
 _ESCAPED = r"\\u00(?:[46]5|3[0-9]|2[bBdDeE])"
 """Escapes of characters of numbers, which no writer needs."""
 CHUNK_ROWS = 32_768
@@ -144,7 +146,7 @@ def _row_by_row(
         rows.append(values)
         problems += [Problem(row, *one) for one in broken]
     wire = pa.schema(
-        [pa.field(field.name, _wire_type(field.type, pa.int64())) for field in schema.fields]
+        [pa.field(field.name, _wire_type(field.type, as_read=False)) for field in schema.fields]
     )
     return pa.Table.from_pylist(rows, wire).cast(arrow_schema(schema)), problems
 
@@ -171,7 +173,7 @@ def _columns(payloads: pa.Array, schema: FieldType) -> pa.Table:
     if _may_be_deep(payloads, plain) or (_has_decimals(schema) and _may_be_tiny(payloads, plain)):
         raise OddError
     wire = pa.schema(
-        [pa.field(field.name, _wire_type(field.type, pa.string())) for field in schema.fields]
+        [pa.field(field.name, _wire_type(field.type, as_read=True)) for field in schema.fields]
     )
     table = pj.read_json(
         # The texts are read where they lie, one after the other: JSON values need no separator.
@@ -198,14 +200,15 @@ def _has_decimals(kind: FieldType) -> bool:
 
 
 def _may_be_tiny(payloads: pa.Array, plain: bytes) -> bool:
-    """Whether a number, or a text that may be one, has an exponent of three digits or more.
+    """Whether a number, or a text that may be one, has an exponent below -38 or of three digits.
 
-    For a decimal such as 1e-999 Arrow reads beyond a table of powers: it returns 0, or crashes.
+    For a decimal such as 1e-999 Arrow reads beyond a table of powers: it returns 0, or crashes. The
+    table has 76, so that 38 digits after the point and an exponent of -38 are within it.
     """
     suspects = []
     # A shorter pattern first, which is in every match of the exact one and takes half as long.
-    if pc.any(pc.match_substring_regex(payloads, _THREE_DIGITS)).as_py():
-        suspects.append(_EXPONENT)
+    if pc.any(pc.match_substring_regex(payloads, _FAR)).as_py():
+        suspects.append(_FAR_NUMBER)
     # A single byte is found much faster, and most payloads escape nothing.
     if b"\\" in plain and b"\\u00" in plain:
         suspects.append(_ESCAPED)
@@ -246,14 +249,17 @@ def _closed(kind: FieldType) -> Iterator[bool]:
             yield from _closed(field.type)
 
 
-def _wire_type(kind: FieldType, moment: pa.DataType) -> pa.DataType:
-    """The type in which values are exchanged with Arrow's reader, instants as ``moment``."""
+def _wire_type(kind: FieldType, *, as_read: bool) -> pa.DataType:
+    """The type of values on their way to ``kind``: from Arrow's reader, or from ``parse_row``."""
     if kind.kind == "struct":
         return pa.struct(
-            [pa.field(field.name, _wire_type(field.type, moment)) for field in kind.fields]
+            [pa.field(field.name, _wire_type(field.type, as_read=as_read)) for field in kind.fields]
         )
     if kind.item is not None:
-        return pa.list_(_wire_type(kind.item, moment))
-    if kind.kind == "timestamp" or (kind.kind == "date" and pa.types.is_string(moment)):
-        return moment
-    return arrow_type(kind)
+        return pa.list_(_wire_type(kind.item, as_read=as_read))
+    if kind.kind == "timestamp":
+        return pa.string() if as_read else pa.int64()
+    if as_read and kind.kind == "date":
+        return pa.string()
+    # The reader moves the point of a number, in as many bits as the type has.
+    return wide(arrow_type(kind)) if as_read and kind.kind == "decimal" else arrow_type(kind)

@@ -16,7 +16,7 @@ from eventlake.log.chain.manifest import Manifest
 from eventlake.schemas.version import Version
 from eventlake.tables.expressions import ENGINE
 
-DERIVER = 2
+DERIVER = 3
 """Version of the derivation; raised if the same events would give other tables."""
 MERGED_ROWS = 2_000_000
 """Small ranges are merged up to about this many rows."""

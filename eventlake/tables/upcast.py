@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eventlake.columns.decimals import rescaled
 from eventlake.columns.intake.problems import Problem, shorten
 from eventlake.schemas.checks import OddError, arrow_schema, arrow_type, checked
 from eventlake.schemas.schema import Field, Schema
@@ -17,7 +18,6 @@ from eventlake.tables.growth import Size
 _ROWS = 32_768
 _BYTES = 64 << 20
 _MOST_PROBLEMS = 20
-_INT64_DIGITS = 19
 _WRONG = (EvaluationError, pa.ArrowException, OddError)
 
 
@@ -106,10 +106,7 @@ def _as_field(column: pa.ChunkedArray, field: Field) -> pa.Array:
     """Values from DuckDB in a field's type, if they have that type exactly."""
     values = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
     kind = arrow_type(field.type)
-    # Arrow casts an integer to a decimal only if the decimal has room for every int64.
-    if pa.types.is_decimal(kind) and pa.types.is_integer(values.type):
-        values = values.cast(pa.int64()).cast(pa.decimal128(_INT64_DIGITS, 0))
-    return checked(values.cast(kind), field.type, required=field.required)
+    return checked(_cast_scalar(values, kind), field.type, required=field.required)
 
 
 def _problem(part: pa.Table, version: Version, row: int, error: Exception) -> Problem:
@@ -180,4 +177,9 @@ def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
         offsets = np.zeros(len(array) + 1, np.int32)
         np.cumsum(pc.fill_null(pc.list_value_length(array), 0).to_numpy(), out=offsets[1:])
         return pa.ListArray.from_arrays(pa.array(offsets), items, type=kind, mask=pc.is_null(array))
-    return array.cast(kind)
+    return _cast_scalar(array, kind)
+
+
+def _cast_scalar(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    is_exact = pa.types.is_integer(array.type) or pa.types.is_decimal(array.type)
+    return rescaled(array, kind) if is_exact and pa.types.is_decimal(kind) else array.cast(kind)

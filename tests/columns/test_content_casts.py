@@ -53,6 +53,8 @@ def test_values_are_the_same_after_a_lossless_cast(values, source, target):
         ([200], pa.uint32(), pa.int8()),
         ([2**63], pa.uint64(), pa.int64()),
         ([100], pa.int64(), pa.decimal128(3, 1)),
+        ([4449734546176139861], pa.int64(), pa.decimal128(38, 31)),
+        ([D(10**20 - 1)], pa.decimal128(20, 0), pa.decimal128(38, 25)),
         ([D("1.50")], pa.decimal128(5, 2), pa.int64()),
         ([D(2) ** 63], pa.decimal128(38, 0), pa.int64()),
         ([D(-1)], pa.decimal128(38, 0), pa.uint64()),

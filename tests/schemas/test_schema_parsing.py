@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from eventlake.columns.intake.json_scan import scan_one
@@ -38,6 +38,45 @@ def same(one, other):
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(same, one, other))
     return one == other and type(one) is type(other)
+
+
+digits = st.text("0123456789", min_size=1, max_size=45)
+
+
+@st.composite
+def numerals(draw):
+    """A number in JSON, with many digits, or with a point or an exponent far from them."""
+    whole = draw(digits).lstrip("0") or "0"
+    fraction = draw(st.one_of(st.just(""), digits.map(lambda text: f".{text}")))
+    exponent = draw(st.one_of(st.just(""), st.integers(-120, 120).map(lambda n: f"e{n}")))
+    return draw(st.sampled_from(["", "-"])) + whole + fraction + exponent
+
+
+@st.composite
+def decimals(draw):
+    precision = draw(st.integers(1, 38))
+    return FieldType("decimal", precision, draw(st.integers(0, precision)))
+
+
+@given(
+    st.one_of(decimals(), st.sampled_from([FieldType("int64"), FieldType("float64")])),
+    numerals(),
+    st.booleans(),
+)
+@example(FieldType("decimal", 37, 37), "4016", False)
+@example(FieldType("decimal", 38, 38), "9223372036854775808", True)
+@example(FieldType("decimal", 19, 5), "-51e-44", False)
+@example(FieldType("decimal", 38, 0), "0.00000000000000000000000000000000000001e-38", True)
+def test_a_number_is_read_in_a_column_as_on_its_own(kind, number, quoted):
+    schema = FieldType("struct", fields=(Field("a", kind),))
+    rows = pa.array(['{"a":"%s"}' % number if quoted else '{"a":%s}' % number])  # noqa: UP031 - braces
+    if scan_one(rows[0].as_py().encode()) is not None:
+        return
+    fast = parse(pa.chunked_array([rows]), schema)
+    table, broken = _row_by_row(rows, schema, stored=False)
+    assert [str(problem) for problem in fast.problems] == [str(problem) for problem in broken]
+    if not broken:
+        assert same(fast.table.to_pylist(), table.to_pylist())
 
 
 @given(cases())

@@ -237,6 +237,16 @@ def test_integers_fill_decimals_of_any_scale():
         lake_of({"cents": 100_000_000}).register("pay", wide, upcast={"amount": "cents"})
 
 
+@pytest.mark.parametrize("expression", ["cents", "CAST(cents AS DECIMAL(38, 0))"])
+def test_a_number_without_a_place_in_a_decimal_does_not_become_another_one(expression):
+    wide = {
+        "type": "object",
+        "properties": {"amount": {"type": "number", "multipleOf": 1e-31, "x-precision": 38}},
+    }
+    with pytest.raises(SchemaMismatchError, match="sequence 0, field amount"):
+        lake_of({"cents": 4449734546176139861}).register("pay", wide, upcast={"amount": expression})
+
+
 def test_fields_without_an_expression_are_widened_inside_and_found_by_their_exact_name():
     def of(**properties):
         return {"type": "object", "properties": properties}

@@ -142,7 +142,8 @@ def _attributes(
         elif target in _KNOWN:
             attributes[target] = none_if_missing(value)
         elif target == "specversion":
-            if value != _SPECVERSION:
+            # By the type first: comparing a caller's object may fail.
+            if not isinstance(value, str) or value != _SPECVERSION:
                 problems.append(Problem(row, "specversion", f"expected {_SPECVERSION!r}", value))
         else:
             _extension(row, name, none_if_missing(value), strangers, problems)

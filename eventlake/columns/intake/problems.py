@@ -44,4 +44,6 @@ def shorten(value: Any) -> str:
     except ValueError:
         # Python refuses to print integers of more than 4,300 digits.
         text = f"a {type(value).__name__} too long to print"
+    except Exception:  # noqa: BLE001 - a caller's object, whose own error would hide the problem
+        text = f"a {type(value).__name__} that cannot be printed"
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
