@@ -1,8 +1,12 @@
 """Values of conditions in the one spelling of their field's type, or refused."""
 
+from datetime import date, datetime
+from decimal import Decimal
+
+import polars as pl
 import pytest
 
-from eventlake.features.planned.literals import spelled
+from eventlake.features.planned.literals import in_polars, in_python, spelled
 from eventlake.schemas.schema import FieldType
 
 TEXT, ONE_OF = FieldType("utf8"), FieldType("utf8", values=("card", "cash"))
@@ -66,3 +70,24 @@ def test_truth_values_have_no_order():
     for sign in ("<", ">=", "between"):
         with pytest.raises(ValueError, match="True"):
             spelled(True, TRUTH, sign)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ("ca'rd\n", TEXT),
+        (7, INTEGER),
+        (True, TRUTH),
+        ("0.1", DOUBLE),
+        ("1.50", DECIMAL),
+        ("2024-02-29", DATE),
+        ("2024-02-29T00:00:00.000001+00:00", INSTANT),
+    ],
+)
+@pytest.mark.every_case
+def test_the_source_of_a_literal_makes_the_literal(value, kind):
+    names = {"pl": pl, "Decimal": Decimal, "date": date, "datetime": datetime}
+    made = eval(in_python(value, kind), names)  # noqa: S307 - what is tested
+    frame = pl.select(made.alias("made"), in_polars(value, kind).alias("expected"))
+    assert frame["made"].dtype == frame["expected"].dtype
+    assert frame["made"].to_list() == frame["expected"].to_list()

@@ -203,6 +203,13 @@ def test_what_is_no_proof_is_refused(text):
         InclusionProof.parse(text)
 
 
+@pytest.mark.parametrize("line", ["AAAA", "A" * 44, "~" * 44])
+def test_a_line_of_a_proof_that_is_no_hash_is_refused(lake, line):
+    head, note = lake.prove_inclusion(3, at=5).text().split("\n\n")
+    with pytest.raises(InvalidInputError, match="expected a hash of 32 bytes in base64"):
+        InclusionProof.parse(f"{head}\n{line}\n\n{note}")
+
+
 def test_a_checkpoint_reads_its_own_note(lake):
     checkpoint = lake.checkpoint
     assert Checkpoint.parse(checkpoint.note()) == checkpoint
