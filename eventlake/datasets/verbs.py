@@ -115,7 +115,7 @@ def _check_executor(executor: Any, *, bucketed: bool) -> None:
 
 
 def _dataset_of(lake: LakeHandle, built: Built) -> Dataset:
-    if built.rows is None:
+    if not built.computed:
         return Dataset(built.archive, lake.pin, outcome=Outcome(computed=False))
     outcome = Outcome(computed=True, equal_to=built.equal_to or "")
     return Dataset(built.archive, lake.pin, built.rows, outcome)

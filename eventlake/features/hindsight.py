@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import pyarrow as pa
 
 from eventlake.features.declared.window import Window
-from eventlake.features.on_polars.events import edge_of, events, spine_rows
+from eventlake.features.on_polars.events import edge_of, events, numbered
+from eventlake.features.planned.asked import Asked
 from eventlake.features.planned.edges import ENTER, LEAVE, Edge
 from eventlake.features.planned.entity_keys import Cutoffs
 from eventlake.features.planned.plan import Plan
@@ -84,7 +84,7 @@ def compare_hindsight(
     plan: Plan,
     found: Mapping[str, Source],
     known: Mapping[str, Source],
-    spine: pa.Table,
+    asked: Asked,
     families: Mapping[str, pl.DataFrame] | None = None,
 ) -> tuple[npt.NDArray[np.bool_], dict[str, Sequences], dict[str, Sequences]]:
     """Compare the events that rows see with those that were known at their cutoff.
@@ -93,16 +93,16 @@ def compare_hindsight(
         plan: Plan of features with ``known="watermark"``.
         found: Its event tables, by type.
         known: The event tables of ``as_known``.
-        spine: The spine, with ``spine_row`` as its first column.
+        asked: The rows.
         families: The only events to compare, by type (``source`` and ``id``); None for all events.
 
     Returns:
         Whether each row sees other events than were known; by type the events that some row sees
         too early, and those that some row does not see but knew.
     """
-    rows, entities = spine_rows(plan, spine)
-    cutoffs = Cutoffs(rows["code"].to_numpy(), rows["c"].to_numpy(), entities.height + 1)
-    changes = np.zeros(rows.height + 1, np.int64)
+    entities = numbered(asked.entities)
+    cutoffs = Cutoffs(asked.codes, asked.cutoffs, entities.height + 1)
+    changes = np.zeros(len(asked) + 1, np.int64)
     early: dict[str, list[Sequences]] = {}
     left_out: dict[str, list[Sequences]] = {}
     for stream in plan.parts_by_stream():
@@ -139,7 +139,7 @@ def compare_hindsight(
                 changes += sign * np.bincount(places, minlength=len(changes))
         early.setdefault(name, []).append(_more(seen, both))
         left_out.setdefault(name, []).append(_more(knew, both))
-    differ = np.empty(rows.height, np.bool_)
+    differ = np.empty(len(asked), np.bool_)
     differ[cutoffs.order] = np.cumsum(changes)[:-1] > 0
     return differ, _joined(early), _joined(left_out)
 

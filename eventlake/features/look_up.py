@@ -1,43 +1,30 @@
-"""Computes features: checks the spine, asks one engine for parts, and finishes the columns."""
+"""Computes features: asks one engine for parts, piece by piece, and finishes the columns."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from eventlake.columns.schema import INSTANT
-from eventlake.core.card import counted
-from eventlake.core.instants import MAX_US, MIN_US, format_instant
-from eventlake.core.names import is_pattern
-from eventlake.errors import InvalidInputError
 from eventlake.features.aggregates.exact_columns import scaled
 from eventlake.features.aggregates.part_kinds import Added
 from eventlake.features.finish import columns
-from eventlake.features.hindsight import Hindsight, as_known, compare_hindsight
+from eventlake.features.hindsight import Hindsight, Places, as_known, compare_hindsight
 from eventlake.features.on_duckdb import parts as duckdb_parts
 from eventlake.features.on_polars import parts as polars_parts
+from eventlake.features.planned.asked import Asked
 from eventlake.features.planned.early import Early
-from eventlake.features.planned.fields import SPINE_TYPES
 from eventlake.features.planned.limits import LOOK_UP_LIMITS, LookUpLimits
-from eventlake.features.planned.plan import (
-    Part,
-    Plan,
-)
-from eventlake.features.planned.sources import Find, Source, sources, with_delays
-from eventlake.features.spine_hints import cast_hint, missing
-from eventlake.features.spine_pieces import Pieces, split
+from eventlake.features.planned.pieces import Pieces, split
+from eventlake.features.planned.plan import Part, Plan
+from eventlake.features.planned.sources import Open, Source, sources, with_delays
 from eventlake.history.corrections import FAMILY
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import lifetimes
-from eventlake.progress import task
+from eventlake.progress import Advance, task
 from eventlake.schemas.schema import FieldType
-from eventlake.visible import warn
 
-_MOST_EARLY = 0.25
-"""The share of cutoffs before the first recording up to which there is no warning."""
 ENGINES = ("duckdb", "polars")
 COMPILER = "1"
 """Incremented when the same features over the same history would give other rows."""
@@ -50,44 +37,8 @@ def rows(
     engine: str,
     limits: LookUpLimits = LOOK_UP_LIMITS,
 ) -> pa.Table:
-    """The spine's rows in their order, with a column for each feature after its own.
-
-    Args:
-        plan: Plan of the features, over the history's schemas.
-        history: The history to read.
-        spine: A spine that passed ``check_spine``, with ``spine_row`` as its first column.
-        engine: ``duckdb`` or ``polars``; both return the same rows.
-        limits: Sizes by which features are looked up.
-
-    Raises:
-        InvalidInputError: A sum does not fit.
-        CorruptionError: A segment of the history is damaged.
-    """
-    by_type = with_delays(plan, sources(plan, history))
-    return _LookUp(plan, history, by_type, spine, limits).rows(engine)
-
-
-def rows_and_hindsight(
-    plan: Plan,
-    history: PinnedHistory,
-    spine: pa.Table,
-    engine: str,
-    limits: LookUpLimits = LOOK_UP_LIMITS,
-) -> tuple[pa.Table, dict[str, int]]:
-    """``rows``, and their ``hindsight``, which is found along the way.
-
-    Args:
-        plan: A plan whose ``finds_hindsight`` is true.
-        history: As for ``rows``.
-        spine: As for ``rows``.
-        engine: As for ``rows``.
-        limits: As for ``rows``.
-    """
-    look_up = _LookUp(plan, history, sources(plan, history), spine, limits)
-    found = Hindsight(np.zeros(spine.num_rows, np.bool_))
-    table = look_up.rows(engine, found)
-    look_up.compare_corrected(found)
-    return table, found.counts()
+    """The spine's rows in their order, with their features; see ``LookUp``."""
+    return LookUp(plan, history, spine, engine, limits, counts_hindsight=False).rows()
 
 
 def hindsight(
@@ -108,85 +59,152 @@ def hindsight(
         cutoff and does not see. All events that some feature reads count if they happened before
         the cutoff, in its window or not.
     """
-    look_up = _LookUp(plan, history, sources(plan, history), spine, limits)
-    found = Hindsight(np.zeros(spine.num_rows, np.bool_))
+    asked, found = Asked.of(plan, spine), Hindsight(np.zeros(spine.num_rows, np.bool_))
+    pieces = split(plan, asked, _events(plan, history), limits.piece_rows)
+    by_type = sources(plan, history)
     if plan.related:
-        look_up.compare(found)
-    else:
-        look_up.find_early(found)
-        look_up.compare_corrected(found)
+        known = sources(as_known(plan), history)
+        for piece, places in pieces.all():
+            found.add(places, *compare_hindsight(plan, by_type, known, piece))
+        return found.counts()
+    for group in pieces:
+        cached = _cached(by_type, pieces)
+        with polars_parts.opened(plan, cached, group.asked.entities, limits, early=True) as engine:
+            for piece, places in group:
+                early = Early(np.zeros(len(piece), np.bool_))
+                engine.look_early(piece, early)
+                found.add(places, early.rows, early.events, {})
+    _compare_corrected(plan, by_type, asked, limits, found)
     return found.counts()
 
 
-@dataclass(frozen=True, slots=True)
-class _LookUp:
-    """A plan, its event tables by type, and the rows that are looked up in them."""
+class LookUp:
+    """The rows of a spine with their features, piece by piece.
 
-    plan: Plan
-    history: PinnedHistory
-    by_type: Mapping[str, Source]
-    spine: pa.Table
-    limits: LookUpLimits
+    Args:
+        plan: Plan of the features, over the history's schemas.
+        history: The history to read.
+        spine: A spine that passed ``check_spine``, with ``spine_row`` as its first column.
+        engine: ``duckdb`` or ``polars``; both return the same rows.
+        limits: Sizes by which features are looked up.
+        counts_hindsight: Whether hindsight is found along the way, if that is possible; see
+            ``Plan.finds_hindsight``.
+    """
 
-    def rows(self, engine: str, found: Hindsight | None = None) -> pa.Table:
-        """The spine with its features; adds what rows see early to ``found``."""
-        find: Find = (duckdb_parts if engine == "duckdb" else polars_parts).parts
-        pieces, made = self._pieces(_events(self.plan, self.history)), []
-        with task(f"looking up {self.plan.features.name}", pieces.number) as advance:
-            for piece, places in pieces:
-                early = None if found is None else Early(np.zeros(piece.num_rows, np.bool_))
-                parts = find(self.plan, self._cached(piece), piece, self.limits, early)
-                made.append(_columns(self.plan, parts, piece.num_rows))
-                if found is not None and early is not None:
-                    found.add(places, early.rows, early.events, {})
-                advance(1)
-        names = self.plan.features.columns
-        # Taken out of each piece, so that no more than one column is there twice.
-        found_columns = pieces.in_order([some.pop(name) for some in made] for name in names)
-        table = self.spine
-        for name, column in zip(names, found_columns, strict=True):
-            table = table.append_column(name, column)
-        return table
+    def __init__(
+        self,
+        plan: Plan,
+        history: PinnedHistory,
+        spine: pa.Table,
+        engine: str,
+        limits: LookUpLimits = LOOK_UP_LIMITS,
+        *,
+        counts_hindsight: bool = True,
+    ) -> None:
+        self._plan, self._history, self._spine, self._limits = plan, history, spine, limits
+        self._open: Open = (duckdb_parts if engine == "duckdb" else polars_parts).opened
+        counted = counts_hindsight and plan.finds_hindsight
+        self._found = Hindsight(np.zeros(spine.num_rows, np.bool_)) if counted else None
 
-    def find_early(self, found: Hindsight) -> None:
-        """Add what rows see early, without looking up their features."""
-        for piece, places in self._pieces(_events(self.plan, self.history)):
-            early = Early(np.zeros(piece.num_rows, np.bool_))
-            polars_parts.look_early(self.plan, self._cached(piece), piece, early)
-            found.add(places, early.rows, early.events, {})
+    def rows(self) -> pa.Table:
+        """The spine's rows in their order, with a column for each feature after its own.
 
-    def compare_corrected(self, found: Hindsight) -> None:
-        """Add the hindsight of events that were corrected, and of their corrections.
-
-        Of plans without relations, which lifetimes would change too.
+        Raises:
+            InvalidInputError: A sum does not fit.
+            CorruptionError: A segment of the history is damaged.
         """
-        known = {
-            name: replace(source, until=lifetimes(source.table))
-            for name, source in self.by_type.items()
-        }
-        families = {
-            name: source.until.select(FAMILY)
-            for name, source in known.items()
-            if source.until is not None and source.corrected
-        }
-        events = sum(some.height for some in families.values())
-        for piece, places in self._pieces(events) if families else ():
-            found.add(places, *compare_hindsight(self.plan, self.by_type, known, piece, families))
+        return pa.concat_tables(self.tables())
 
-    def compare(self, found: Hindsight) -> None:
-        """Add the hindsight of all events."""
-        known = sources(as_known(self.plan), self.history)
-        for piece, places in self._pieces(_events(self.plan, self.history)):
-            found.add(places, *compare_hindsight(self.plan, self.by_type, known, piece))
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield ``rows`` in consecutive tables; at least one."""
+        plan, history = self._plan, self._history
+        asked = Asked.of(plan, self._spine)
+        pieces = split(plan, asked, _events(plan, history), self._limits.piece_rows)
+        by_type = _cached(with_delays(plan, sources(plan, history)), pieces)
+        with task(f"looking up {plan.features.name}", len(asked)) as advance:
+            answers = self._answers(pieces, by_type, advance)
+            for columns, some in answers if pieces.groups == 1 else _in_order(pieces, answers):
+                table = self._spine[some]
+                for name in plan.features.columns:
+                    table = table.append_column(name, columns[name])
+                yield table
+        if self._found is not None:
+            _compare_corrected(plan, by_type, asked, self._limits, self._found)
 
-    def _pieces(self, events: int) -> Pieces:
-        return split(self.plan, self.spine, events, self.limits.piece_rows)
+    def hindsight(self) -> dict[str, int] | None:
+        """The hindsight of all rows, once they were taken; see ``hindsight``.
 
-    def _cached(self, piece: pa.Table) -> Mapping[str, Source]:
-        """The event tables, of which nothing is cached for the next build if there are pieces."""
-        if piece is self.spine:
-            return self.by_type
-        return {name: replace(source, identity=None) for name, source in self.by_type.items()}
+        None if it was not found along the way.
+        """
+        return None if self._found is None else self._found.counts()
+
+    def _answers(
+        self, pieces: Pieces, by_type: Mapping[str, Source], advance: Advance
+    ) -> Iterator[tuple[dict[str, pa.Array], Places]]:
+        """The columns of each piece, and the places of its rows."""
+        plan, found = self._plan, self._found
+        for group in pieces:
+            with self._open(
+                plan, by_type, group.asked.entities, self._limits, early=found is not None
+            ) as engine:
+                for piece, places in group:
+                    early = None if found is None else Early(np.zeros(len(piece), np.bool_))
+                    columns = _columns(plan, engine.parts(piece, early), len(piece))
+                    if found is not None and early is not None:
+                        found.add(places, early.rows, early.events, {})
+                    yield columns, places
+                    advance(len(piece))
+
+
+def _in_order(
+    pieces: Pieces, answers: Iterable[tuple[dict[str, pa.Array], Places]]
+) -> Iterator[tuple[dict[str, pa.Array], slice]]:
+    """Columns of groups of entities, in the order of the spine."""
+    found = list(answers)
+    order = np.concatenate([places for _, places in found])
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
+    # Taken out of each group, so that no more than one column is there twice.
+    columns = {
+        name: pa.concat_arrays([some.pop(name) for some, _ in found]) for name in list(found[0][0])
+    }
+    for start in range(0, len(back), pieces.piece_rows):
+        some = slice(start, start + pieces.piece_rows)
+        taken = pa.array(back[some])
+        yield {name: column.take(taken) for name, column in columns.items()}, some
+
+
+def _compare_corrected(
+    plan: Plan,
+    by_type: Mapping[str, Source],
+    asked: Asked,
+    limits: LookUpLimits,
+    found: Hindsight,
+) -> None:
+    """Add the hindsight of events that were corrected, and of their corrections.
+
+    Of plans without relations, which lifetimes would change too.
+    """
+    known = {
+        name: replace(source, until=lifetimes(source.table)) for name, source in by_type.items()
+    }
+    families = {
+        name: source.until.select(FAMILY)
+        for name, source in known.items()
+        if source.until is not None and source.corrected
+    }
+    if not families:
+        return
+    events = sum(some.height for some in families.values())
+    for piece, places in split(plan, asked, events, limits.piece_rows).all():
+        found.add(places, *compare_hindsight(plan, by_type, known, piece, families))
+
+
+def _cached(by_type: Mapping[str, Source], pieces: Pieces) -> Mapping[str, Source]:
+    """The event tables, of which nothing is cached for the next build if they are divided."""
+    if pieces.groups == 1:
+        return by_type
+    return {name: replace(source, identity=None) for name, source in by_type.items()}
 
 
 def _events(plan: Plan, history: PinnedHistory) -> int:
@@ -197,98 +215,6 @@ def _events(plan: Plan, history: PinnedHistory) -> int:
         for name, count in stretch.segment.types
         if name in plan.columns
     )
-
-
-def check_spine(plan: Plan, history: PinnedHistory, spine: pa.Table) -> None:
-    """Refuse a spine without an entity or a cutoff, and one at whose cutoffs nothing was known.
-
-    Warns if nothing was recorded yet at many of its cutoffs.
-
-    Raises:
-        InvalidInputError: A column is missing, has another type or the name of a feature; a cutoff
-            is null or not in the years 1 to 9999; or all cutoffs lie before the first recording,
-            and only what was known at the cutoff counts.
-    """
-    features = plan.features
-    entity, cutoff = features.spine_entity, features.cutoff
-    wanted = {entity: SPINE_TYPES[plan.entity.kind], cutoff: INSTANT}
-    for name, kind in wanted.items():
-        if is_pattern(name) or not name:
-            message = (
-                f"feature set {features.name}: expected the names of entity and cutoff in the "
-                f"spine as names alone, found {name!r}"
-            )
-            raise InvalidInputError(message, "rename the column.", column=name)
-        if name not in spine.column_names:
-            message = (
-                f"feature set {features.name}: the spine has no column {name}, only "
-                f"{', '.join(spine.column_names[1:])}"
-            )
-            raise InvalidInputError(
-                message,
-                missing(spine, kind, "cutoff" if name == cutoff else "spine_by"),
-                column=name,
-            )
-        if spine.column(name).type != kind:
-            message = (
-                f"feature set {features.name}: expected {name} of the spine as {kind}, found "
-                f"{spine.column(name).type}"
-            )
-            raise InvalidInputError(
-                message, cast_hint(name, kind, spine.column(name).type), column=name
-            )
-    if spine.column(cutoff).null_count:
-        message = (
-            f"feature set {features.name}: {cutoff} is null in "
-            f"{counted(spine.column(cutoff).null_count, 'row')} of the spine"
-        )
-        raise InvalidInputError(
-            message,
-            "a row without a cutoff knows nothing, or everything: leave it out.",
-            column=cutoff,
-        )
-    instants = spine.column(cutoff).cast(pa.int64())
-    beyond = pc.sum(pc.or_(pc.less(instants, MIN_US), pc.greater(instants, MAX_US))).as_py()
-    if beyond:
-        message = (
-            f"feature set {features.name}: {beyond:,} of {spine.num_rows:,} cutoffs are not in the "
-            "years 1 to 9999"
-        )
-        raise InvalidInputError(
-            message,
-            "for everything that is known, give an instant after the last event.",
-            column=cutoff,
-        )
-    clashes = [name for name in features.columns if name in spine.column_names]
-    if clashes:
-        message = (
-            f"feature set {features.name}: {', '.join(clashes)} would be a column of the spine and "
-            "a feature"
-        )
-        raise InvalidInputError(message, "rename one of the two.", column=clashes[0])
-    # With hindsight, or without rows, there is nothing that could be unknown.
-    first = history.first_recorded() if plan.known_at_cutoff and spine.num_rows else None
-    if first is not None:
-        _check_known(plan, spine.column(cutoff), first)
-
-
-def _check_known(plan: Plan, cutoffs: pa.ChunkedArray, first: int) -> None:
-    early = pc.sum(pc.less_equal(cutoffs.cast(pa.int64()), first)).as_py()
-    if not early or early <= _MOST_EARLY * len(cutoffs):
-        return
-    message = (
-        f"feature set {plan.features.name}: {early:,} of {len(cutoffs):,} cutoffs lie before "
-        f"{format_instant(first)}, when the first "
-        "event was recorded; nothing was known then"
-    )
-    hint = (
-        "a history that was imported is known from its import on: build with known='watermark', "
-        "which is hindsight, or import it with "
-        "recorded_at taken from time."
-    )
-    if early == len(cutoffs):
-        raise InvalidInputError(message, hint, projection=plan.features.name)
-    warn(f"{message}; {hint}")
 
 
 def answered(connection: duckdb.DuckDBPyConnection, plan: Plan, spine: pa.Table) -> pa.Table:

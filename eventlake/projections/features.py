@@ -1,6 +1,6 @@
 """Feature sets as projections: both engines compute the same rows."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,11 +15,10 @@ from eventlake.features.feature_set import FeatureSet
 from eventlake.features.look_up import (
     COMPILER,
     ENGINES,
-    check_spine,
+    LookUp,
     hindsight,
-    rows,
-    rows_and_hindsight,
 )
+from eventlake.features.spine_checks import check_spine
 from eventlake.features.spines.unmatched import unmatched
 from eventlake.history.sql.duckdb_views import ENTITY
 from eventlake.projections.computation import Computation, EntityColumns, RunOptions
@@ -101,10 +100,12 @@ class FeatureProjections(Kind):
         engine = other if options.conditions.shuffled else projection.engine
         # The time of an event without one is its ``recorded_at``.
         clock = plan.known_at_cutoff or history.undated
-        look_up = partial(rows, plan, history, spine, engine)
-        counted = partial(rows_and_hindsight, plan, history, spine, engine)
+        look_up = partial(LookUp, plan, history, spine, engine)
         return PreparedRun(
-            dict(plan.schemas), clock, look_up, counted if plan.finds_hindsight else None
+            dict(plan.schemas),
+            clock,
+            lambda: look_up(counts_hindsight=False).rows(),
+            look_up if projection.key == ("spine_row",) else None,
         )
 
     def entity_columns(self, computation: Computation) -> EntityColumns:
@@ -119,11 +120,14 @@ class FeatureProjections(Kind):
         column = computation.spine.column(computation.projection.spine_entity)
         return pa.table({ENTITY: column.unique()})
 
-    def unmatched(self, computation: Computation, rows: pa.Table) -> Mapping[str, str]:
+    def unmatched(
+        self, computation: Computation, empty: Callable[[], set[str]]
+    ) -> Mapping[str, str]:
         """See ``Kind.unmatched``."""
-        if not rows.num_rows:
+        if computation.spine is None:
             return {}
-        return unmatched(computation.feature_plan, computation.history, rows)
+        plan, history = computation.feature_plan, computation.history
+        return unmatched(plan, history, computation.spine, empty())
 
     def has_hindsight(self, projection: Projection) -> bool:
         """See ``Kind.has_hindsight``."""

@@ -1,6 +1,6 @@
 """What differs between kinds of projections. A new kind is one class and a line in ``kinds``."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -121,9 +121,16 @@ class Kind:
         del since
         raise _all_at_once(computation.projection)
 
-    def unmatched(self, computation: Computation, rows: pa.Table) -> Mapping[str, str]:
-        """A warning by event type, for types of which no entity of the rows has an event."""
-        del computation, rows
+    def unmatched(
+        self, computation: Computation, empty: Callable[[], set[str]]
+    ) -> Mapping[str, str]:
+        """A warning by event type, for types of which no entity of the spine has an event.
+
+        Args:
+            computation: What was built.
+            empty: Returns the columns that have only nulls, zeros and false.
+        """
+        del computation, empty
         return {}
 
     def has_hindsight(self, projection: Projection) -> bool:

@@ -1,8 +1,8 @@
 """Turns an engine's result into a dataset's rows: types, unique key, key order, validation."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import polars as pl
 import pyarrow as pa
@@ -20,6 +20,16 @@ from eventlake.projections.projection import Projection
 _SHOWN = 10
 
 
+class RowStream(Protocol):
+    """Rows that are made piece by piece."""
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield the rows in key order, in consecutive tables; at least one."""
+
+    def hindsight(self) -> Mapping[str, int] | None:
+        """Members of a provenance, once all tables were taken; None if nothing was counted."""
+
+
 @dataclass(frozen=True, slots=True)
 class PreparedRun:
     """A projection that an engine has accepted and can run.
@@ -28,14 +38,13 @@ class PreparedRun:
         schemas: The hash of the schema by event type, for every event table that it reads.
         reads_clock: Whether its rows can depend on ``recorded_at``.
         rows: Runs it, and returns the rows as the engine does.
-        rows_and_hindsight: Runs it as well, and counts the hindsight of the rows along the way
-            (members of a provenance); None if that cannot be counted so, or there is none.
+        stream: Runs it as well, and yields the rows piece by piece; None if it cannot.
     """
 
     schemas: dict[str, str]
     reads_clock: bool
     rows: Callable[[], pa.Table]
-    rows_and_hindsight: Callable[[], tuple[pa.Table, Mapping[str, int]]] | None = None
+    stream: Callable[[], RowStream] | None = None
 
 
 def declared_types(schema: Any) -> Types:

@@ -19,7 +19,9 @@ from eventlake.features import look_up as features_run
 from eventlake.features.engine_cache import ENGINE_CACHE
 from eventlake.features.feature_set import FeatureSet
 from eventlake.features.on_duckdb import database as duckdb_tables
+from eventlake.features.on_duckdb import parts as duckdb_parts
 from eventlake.features.on_polars import cached_events
+from eventlake.features.on_polars import parts as polars_parts
 from eventlake.features.planned.limits import LookUpLimits
 from eventlake.features.planned.plan import _Compiler, compiled
 from eventlake.projections import features as projections
@@ -689,9 +691,8 @@ def test_what_was_sorted_before_is_used_again_and_never_for_other_events(
         "_create",
         lambda *g: (reading.search(g[2]) and read.append(g)) or created(*g),
     )
-    for name in ("rows", "rows_and_hindsight"):
-        look_up = partial(getattr(features_run, name), limits=LookUpLimits(few_pairs=few))
-        monkeypatch.setattr(projections, name, look_up)
+    look_up = partial(features_run.LookUp, limits=LookUpLimits(few_pairs=few))
+    monkeypatch.setattr(projections, "LookUp", look_up)
     ENGINE_CACHE.clear()
 
     def counts(spine=SPINE, **how):
@@ -851,7 +852,10 @@ def test_buckets_and_workers_make_the_same_features(tmp_path, engine):
 
 
 @pytest.mark.parametrize("engine", ["duckdb", "polars"])
-def test_many_events_and_rows_are_looked_up_piece_by_piece(lake, monkeypatch, engine):
+@pytest.mark.parametrize(("piece_rows", "pieces"), [(4, (8 + 7) // 4), (8, 2)])
+def test_many_events_are_looked_up_by_entity_and_few_for_one_stretch_of_rows_after_the_other(
+    lake, monkeypatch, engine, piece_rows, pieces
+):
     spine = pl.concat(
         [
             GROWN,
@@ -865,20 +869,17 @@ def test_many_events_and_rows_are_looked_up_piece_by_piece(lake, monkeypatch, en
         ]
     )
     whole = lake.build(FEATURES, spine=spine, engine=engine)
-    module = {"duckdb": features_run.duckdb_parts, "polars": features_run.polars_parts}[engine]
-    found, plain = [], module.parts
+    of_engine = {"duckdb": duckdb_parts.DuckDB, "polars": polars_parts.Polars}[engine]
+    found, plain = [], of_engine.parts
     monkeypatch.setattr(
-        module,
+        of_engine,
         "parts",
-        lambda plan, sources, some, limits, early: (
-            found.append(some.num_rows) or plain(plan, sources, some, limits, early)
-        ),
+        lambda self, asked, early: found.append(len(asked)) or plain(self, asked, early),
     )
-    for name in ("rows", "rows_and_hindsight", "hindsight"):
-        look_up = partial(getattr(features_run, name), limits=LookUpLimits(piece_rows=4))
-        monkeypatch.setattr(projections, name, look_up)
+    look_up = partial(features_run.LookUp, limits=LookUpLimits(piece_rows=piece_rows))
+    monkeypatch.setattr(projections, "LookUp", look_up)
     again = lake.build(FEATURES, spine=spine, engine=engine, force=True)
-    assert len(found) == (8 + 7) // 4
+    assert len(found) == pieces
     assert sum(found) == 7
     assert again.content_hash == whole.content_hash
 

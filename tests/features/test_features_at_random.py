@@ -14,8 +14,9 @@ from eventlake.columns.hashing.content import content_hash
 from eventlake.datasets.building.given_spine import given_spine
 from eventlake.errors import InvalidInputError
 from eventlake.features.aggregates.table import AGGREGATES
-from eventlake.features.look_up import ENGINES, hindsight, rows, rows_and_hindsight
+from eventlake.features.look_up import ENGINES, LookUp, hindsight, rows
 from eventlake.features.on_polars import parts as polars_parts
+from eventlake.features.planned.asked import Asked
 from eventlake.features.planned.limits import LookUpLimits
 from eventlake.features.planned.plan import compiled
 from eventlake.features.planned.sources import sources, with_delays
@@ -142,10 +143,13 @@ def test_features_are_what_a_loop_over_all_events_says(known, events, question):
         assert hindsight(plan, history, numbered) == expected
         assert hindsight(plan, history, numbered, LookUpLimits(piece_rows=3)) == expected
         assert plan.finds_hindsight is not via
-        for engine, few, piece_rows in product(ENGINES, (20, -1), (3, 10**6)) if not via else ():
+        # Groups of entities; pieces in the order of the spine; all rows at once.
+        sizes = (3, len(events) + 1, 10**6)
+        for engine, few, piece_rows in product(ENGINES, (20, -1), sizes) if not via else ():
             limits = LookUpLimits(few_pairs=few, piece_rows=piece_rows)
-            table, found = rows_and_hindsight(plan, history, numbered, engine, limits)
-            assert (content_hash(table), found) == (content_hash(one), expected)
+            look_up = LookUp(plan, history, numbered, engine, limits)
+            assert content_hash(look_up.rows()) == content_hash(one)
+            assert look_up.hindsight() == expected
 
 
 def payments_of(name, events, cutoff, known, by, depth, via):
@@ -216,7 +220,10 @@ def parts_of(features, lake, spine):
     """The same as an engine finds them."""
     history = lake.snapshot().history
     plan = compiled(features, history.catalogue)
-    parts = polars_parts.parts(plan, with_delays(plan, sources(plan, history)), given_spine(spine))
+    asked = Asked.of(plan, given_spine(spine))
+    by_type = with_delays(plan, sources(plan, history))
+    with polars_parts.opened(plan, by_type, asked.entities) as engine:
+        parts = engine.parts(asked)
     found = [
         {part: values_of(pl.Series(parts[part])) for part in wanted}
         for wanted in plan.parts_by_stream().values()

@@ -1,5 +1,7 @@
 """Datasets of given rows, for the tests of diff."""
 
+from functools import partial
+
 from eventlake.columns.hashing.content import content_hash, schema_of
 from eventlake.columns.parquet.frames import encode_parts
 from eventlake.core.documents.dataset import DatasetManifest, Recipe
@@ -56,11 +58,10 @@ def stored(rows, key=("k",), storage=None, encode_parts=encode_parts, **recipe):
     return publish(
         storage,
         manifest,
-        rows=table,
+        parts=partial(encode_parts, table),
         spine=None,
         sources={"query.sql": "SELECT 1"},
         provenance=PROVENANCE,
-        encode_parts=encode_parts,
     )
 
 

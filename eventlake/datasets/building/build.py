@@ -1,13 +1,17 @@
 """Building a dataset: run the projection at a pinned history, hash the rows, publish them."""
 
-import logging
 import time
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
-from eventlake.core.documents.dataset import ALLOW_LIST, FORMAT, DatasetManifest
+from eventlake.columns.empty import empty_columns
+from eventlake.columns.parquet.frames import encode_parts
+from eventlake.core.documents.dataset import ALLOW_LIST, FORMAT
 from eventlake.datasets.building.build_once import (
     build_lease,
     dataset_statement,
@@ -21,20 +25,23 @@ from eventlake.datasets.building.perturb import check_perturbed
 from eventlake.datasets.building.ready import BuildResult, ReadyBuild, ready
 from eventlake.datasets.building.request import Request
 from eventlake.datasets.building.reuse_features import cutoffs_of
+from eventlake.datasets.building.same_rows import (
+    check_expected,
+    check_same,
+    compare_with_untrusted,
+    is_intact,
+)
 from eventlake.datasets.store.archive import EVENT_SPINE, Archive
 from eventlake.datasets.store.build_index import Cutoffs
 from eventlake.datasets.store.publish import publish
-from eventlake.errors import EventlakeError, NotIdenticalError
 from eventlake.features.spines.spine import EventSpine
 from eventlake.history.pinned import PinnedHistory
 from eventlake.projections.computation import Computation
 from eventlake.projections.kinds import kind_of
 from eventlake.projections.projection import Projection
 from eventlake.projections.rows import declared_types, validate
-from eventlake.trust import LAKE, OWN
+from eventlake.trust import OWN
 from eventlake.visible import warn
-
-_LOG = logging.getLogger(__name__)
 
 _UNMATCHED = "unmatched"
 """The provenance key of the event types of which no entity of the spine has an event."""
@@ -46,11 +53,13 @@ class Built:
 
     Attributes:
         archive: The dataset's folder.
-        rows: The rows that this build computed; None if it reused a dataset.
+        computed: Whether this build computed the rows; it reused a dataset if not.
+        rows: The rows that it computed; None if they are not in memory.
         equal_to: What the computed rows were compared with, and equal; None without a comparison.
     """
 
     archive: Archive
+    computed: bool = False
     rows: pa.Table | None = None
     equal_to: str | None = None
 
@@ -113,19 +122,19 @@ def _reuse(ready_build: ReadyBuild, request: Request, archive: Archive) -> Built
     projection = ready_build.computation.projection
     # The recipe has the hash of this caller's code, so the archived code is the same.
     OWN.ledger.note([query_statement(archive.manifest.manifest_hash)])
-    _check_expected(ready_build, request, archive.manifest.content_hash)
+    check_expected(ready_build, request.expected, archive.manifest.content_hash)
     if projection.schema is not None:
         validate(projection, archive.rows(), archive.manifest.content_hash)
     if request.perturb:
         check_perturbed(ready_build.computation, archive.rows())
     if archive.provenance().get(_UNMATCHED):
-        _warn_unmatched(ready_build, archive.rows())
+        _warn_unmatched(ready_build, lambda: empty_columns(archive.rows()))
     return Built(archive)
 
 
-def _warn_unmatched(ready_build: ReadyBuild, rows: pa.Table) -> list[str]:
+def _warn_unmatched(ready_build: ReadyBuild, empty: Callable[[], set[str]]) -> list[str]:
     """Warn of each event type of which no entity of the spine has an event, and return them."""
-    found = ready_build.kind.unmatched(ready_build.computation, rows)
+    found = ready_build.kind.unmatched(ready_build.computation, empty)
     for message in found.values():
         warn(message)
     return sorted(found)
@@ -150,7 +159,7 @@ def _record_spine(ready_build: ReadyBuild, archive: Archive) -> None:
     publish(
         archive.storage,
         archive.manifest,
-        rows=rows,
+        parts=partial(encode_parts, rows),
         spine=ready_build.computation.spine,
         sources=ready_build.computation.projection.sources,
         provenance=noted,
@@ -162,27 +171,40 @@ def _compute_and_publish(
     ready_build: ReadyBuild, request: Request, earlier: EarlierBuilds, before: Archive | None
 ) -> Built:
     started = time.time_ns() // 1000
-    computation, projection = ready_build.computation, ready_build.computation.projection
-    history = computation.history
     if ready_build.recipe.check == ALLOW_LIST:
-        ready_build.kind.check_exact(computation)
+        ready_build.kind.check_exact(ready_build.computation)
     built = compute(ready_build, request, earlier)
-    manifest = built.manifest
-    _check_expected(ready_build, request, manifest.content_hash)
+    provenance = _provenance(ready_build.computation.history, started)
+    with closing(built.rows):
+        told = replace(built, how={**provenance, **built.how})
+        return _publish(ready_build, request, earlier, before, told)
+
+
+def _publish(
+    ready_build: ReadyBuild,
+    request: Request,
+    earlier: EarlierBuilds,
+    before: Archive | None,
+    built: BuildResult,
+) -> Built:
+    """Publish what was computed, if nothing refuses it."""
+    computation, projection = ready_build.computation, ready_build.computation.projection
+    history, manifest = computation.history, built.manifest
+    check_expected(ready_build, request.expected, manifest.content_hash)
     if before is not None:
-        _check_same(before, manifest)
+        check_same(before, manifest)
     # Everything that may refuse the rows comes before they are published.
-    validate(projection, built.rows, manifest.content_hash)
+    if projection.schema is not None:
+        validate(projection, built.rows.table(), manifest.content_hash)
     if request.perturb:
-        check_perturbed(computation, built.rows)
+        check_perturbed(computation, built.rows.table())
     untrusted = (
-        _compare_with_untrusted(ready_build, earlier, built)
+        compare_with_untrusted(ready_build, earlier, built)
         if before is None and projection.level != "unproven"
         else None
     )
-    unmatched = _warn_unmatched(ready_build, built.rows)
+    unmatched = _warn_unmatched(ready_build, built.rows.empty)
     provenance = {
-        **_provenance(history, started),
         **built.how,
         **built.hindsight,
         **ready_build.spine_facts,
@@ -192,16 +214,16 @@ def _compute_and_publish(
     }
     # A damaged dataset of the same hash is stored again.
     replaces = before is not None and not (
-        _is_intact(before) and _is_spine_recorded(ready_build, before)
+        is_intact(before) and _is_spine_recorded(ready_build, before)
     )
     archive = publish(
         history.storage,
         manifest,
-        rows=built.rows,
+        parts=built.rows.parts,
         spine=computation.spine,
         sources=projection.sources,
         provenance=provenance,
-        rewrite=replaces or (untrusted is not None and not _is_intact(untrusted)),
+        rewrite=replaces or (untrusted is not None and not is_intact(untrusted)),
     )
     if not history.trust.believes:
         history.trust.ledger.note([dataset_statement(manifest.manifest_hash)])
@@ -209,9 +231,11 @@ def _compute_and_publish(
     if projection.level != "unproven":
         # After publishing, because the note says that the dataset exists.
         earlier.add(archive, _cutoffs(computation))
+    rows = built.rows.table() if built.rows.in_memory else None
     if request.expected is not None:
-        return Built(archive, built.rows, "what the lock pins")
-    return Built(archive, built.rows, None if before is None else "what an earlier build stored")
+        return Built(archive, computed=True, rows=rows, equal_to="what the lock pins")
+    equal_to = None if before is None else "what an earlier build stored"
+    return Built(archive, computed=True, rows=rows, equal_to=equal_to)
 
 
 def _cutoffs(computation: Computation) -> Cutoffs | None:
@@ -227,63 +251,6 @@ def _entities(computation: Computation) -> pa.ChunkedArray | None:
     if spine is None or not kind_of(projection).by_row:
         return None
     return spine.column(projection.spine_entity)
-
-
-def _check_same(before: Archive, now: DatasetManifest) -> None:
-    then = before.manifest.content_hash
-    if then == now.content_hash:
-        return
-    message = (
-        f"dataset {now.recipe.name}: the same recipe made other rows before: content hash {then} "
-        f"in {before.folder}, now {now.content_hash}"
-    )
-    hint = (
-        "nothing was published; the rows depend on something that no recipe records. "
-        "'eventlake diff' shows what differs."
-    )
-    raise NotIdenticalError(message, hint, expected=then, found=now.content_hash)
-
-
-def _compare_with_untrusted(
-    ready_build: ReadyBuild, earlier: EarlierBuilds, built: BuildResult
-) -> Archive | None:
-    """The dataset that an untrusted writer stored for the recipe, if it equals the new one.
-
-    It is never used, but a difference is worth a warning.
-    """
-    archive = earlier.of_recipe(LAKE)
-    if archive is not None and archive.manifest.content_hash != built.manifest.content_hash:
-        _LOG.warning(
-            "%s claims that the recipe of %s made other rows than it makes here "
-            "(content hash %s, here %s); it was not used",
-            archive.folder,
-            ready_build.recipe.name,
-            archive.manifest.content_hash,
-            built.manifest.content_hash,
-        )
-        return None
-    return archive
-
-
-def _is_intact(archive: Archive) -> bool:
-    """Whether the stored rows can be read and are those of the manifest."""
-    try:
-        archive.rows()
-    except EventlakeError:
-        return False
-    return True
-
-
-def _check_expected(ready_build: ReadyBuild, request: Request, found: str) -> None:
-    if request.expected not in {None, found}:
-        projection = ready_build.computation.projection
-        message = (
-            f"dataset {projection.name} is not what its lock pins: "
-            f"expected content hash {request.expected}, found {found}"
-        )
-        engine = f"{projection.engine} {ready_build.kind.engine_version()}"
-        hint = f"nothing was published; built with {engine}; compare engine and code."
-        raise NotIdenticalError(message, hint, expected=request.expected, found=found)
 
 
 def _provenance(history: PinnedHistory, started: int) -> dict[str, Any]:

@@ -37,6 +37,7 @@ def compute(ready_build: ReadyBuild, request: Request, earlier: EarlierBuilds) -
         return compute_in_full(
             ready_build,
             "in full: nothing is proved of Python projections" if declared else "in full",
+            stores=True,
         )
     columns = kind.entity_columns(computation)
     why = "from scratch, as asked"
@@ -62,7 +63,7 @@ def compute(ready_build: ReadyBuild, request: Request, earlier: EarlierBuilds) -
         why = found
     if request.workers == 1 and request.buckets is None:
         began = time.monotonic_ns()
-        built = compute_in_full(ready_build, f"in full: {why}")
+        built = compute_in_full(ready_build, f"in full: {why}", stores=True)
         earlier.took(began, reused=False)
         return built
     buckets = min(request.buckets or request.workers * _BUCKETS_A_WORKER, MOST_BUCKETS)

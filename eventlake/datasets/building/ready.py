@@ -6,11 +6,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from eventlake.columns.hashing.content import content_hash, logical_type, schema_of
+from eventlake.columns.hashing.content import content_hash, logical_type
 from eventlake.core.documents.dataset import DatasetManifest, Recipe, Spine
 from eventlake.core.documents.provenance import NOT_COUNTED
 from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.database import UNLIMITED, Limits
+from eventlake.datasets.building.made_rows import MadeRows, kept, streamed
 from eventlake.progress import task
 from eventlake.projections.computation import Computation, RunOptions
 from eventlake.projections.kind import Kind
@@ -46,13 +47,13 @@ class BuildResult:
 
     Attributes:
         manifest: The dataset's identity.
-        rows: The rows in key order.
+        rows: The rows.
         how: How the rows were computed (provenance only).
         hindsight: The hindsight of the rows, if it was counted (provenance only).
     """
 
     manifest: DatasetManifest
-    rows: pa.Table
+    rows: MadeRows
     how: dict[str, Any] = field(default_factory=dict)
     hindsight: Mapping[str, int] = field(default_factory=dict)
 
@@ -116,19 +117,31 @@ def make(ready_build: ReadyBuild, *, changed_only: bool = False) -> BuildResult:
     return compute_in_full(ready_build, "in full")
 
 
-def compute_in_full(ready_build: ReadyBuild, how: str) -> BuildResult:
-    """Run a projection over its whole history; ``how`` is recorded in the provenance."""
-    prepared = ready_build.prepared
+def compute_in_full(ready_build: ReadyBuild, how: str, *, stores: bool = False) -> BuildResult:
+    """Run a projection over its whole history.
+
+    Args:
+        ready_build: What to run.
+        how: Recorded in the provenance.
+        stores: Whether the rows will be stored: many are then encoded as they are made.
+    """
+    prepared, computation = ready_build.prepared, ready_build.computation
     with task(f"building {ready_build.recipe.name}", 2) as advance:
-        hindsight: Mapping[str, int] = {}
-        if prepared.rows_and_hindsight is None:
-            result, how = prepared.rows(), uncounted(ready_build, how)
+        stream = None if prepared.stream is None else prepared.stream()
+        if stream is None:
+            result, found = prepared.rows(), None
+            advance(1)
+            rows = kept(finish(computation, result))
         else:
-            result, hindsight = prepared.rows_and_hindsight()
+            # Each table is in key order, and so are all: the key numbers the rows of the spine.
+            tables = (finish(computation, table) for table in stream.tables())
+            rows = streamed(tables) if stores else kept(pa.concat_tables(tables))
+            found = stream.hindsight()
+            advance(1)
+        if found is None:
+            how = uncounted(ready_build, how)
         advance(1)
-        built = hashed(ready_build, finish(ready_build.computation, result), {"way": how})
-        advance(1)
-    return replace(built, hindsight=hindsight)
+    return replace(_result(ready_build, rows, {"way": how}), hindsight=found or {})
 
 
 def uncounted(ready_build: ReadyBuild, how: str) -> str:
@@ -139,6 +152,9 @@ def uncounted(ready_build: ReadyBuild, how: str) -> str:
 
 def hashed(ready_build: ReadyBuild, rows: pa.Table, how: dict[str, Any]) -> BuildResult:
     """Hash finished rows and write their manifest; ``how`` is recorded in the provenance."""
-    schema = tuple((name, kind) for name, kind in schema_of(rows))
-    manifest = DatasetManifest(ready_build.recipe, content_hash(rows), rows.num_rows, schema)
+    return _result(ready_build, kept(rows), how)
+
+
+def _result(ready_build: ReadyBuild, rows: MadeRows, how: dict[str, Any]) -> BuildResult:
+    manifest = DatasetManifest(ready_build.recipe, rows.content_hash, rows.number, rows.schema)
     return BuildResult(manifest, rows, how)

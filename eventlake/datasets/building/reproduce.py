@@ -92,8 +92,8 @@ def _reproduce(history: PinnedHistory, archive: Archive, *, trust: bool) -> Repr
             for cause, names in _CAUSES.items()
             if not names.isdisjoint(changed) or (cause == "environment" and environment_changes)
         ] or ["data"]
-        differences += _differing_columns(archive, built.rows)
-    rows = built.rows if identical else None
+        differences += _differing_columns(archive, built.rows.table())
+    rows = built.rows.table() if identical else None
     return Reproduced(now.manifest_hash, now.content_hash, rows, tuple(differences), tuple(causes))
 
 

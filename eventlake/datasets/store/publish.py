@@ -30,24 +30,22 @@ def publish(
     storage: Storage,
     manifest: DatasetManifest,
     *,
-    rows: pa.Table,
+    parts: Callable[[], Iterable[bytes]],
     spine: pa.Table | None,
     sources: Mapping[str, str],
     provenance: Mapping[str, Any],
     rewrite: bool = False,
-    encode_parts: Callable[[pa.Table], Iterable[bytes]] = frames.encode_parts,
 ) -> Archive:
     """Publish a dataset. Publishing it again changes nothing, but restores lost files.
 
     Args:
         storage: The lake.
         manifest: The dataset's identity.
-        rows: The rows in key order.
+        parts: Returns the rows in key order, encoded as the parts to store.
         spine: With its column ``spine_row``; None if the dataset has none.
         sources: The text of each source file by its name.
         provenance: What is recorded beside the files; JSON.
         rewrite: Write the files even if a complete attempt exists.
-        encode_parts: Encodes the rows as the parts to store.
 
     Raises:
         CorruptionError: Another manifest is stored at this dataset's path.
@@ -59,7 +57,7 @@ def publish(
     check_writable(DatasetManifest.decode, manifest.encode(), f"{archive.folder}/{layout.MANIFEST}")
     for _ in range(_TRIES):
         if (not rewrite and archive.is_whole()) or _finish(
-            archive, *_attempt(archive, encode_parts(rows), spine, sources, provenance)
+            archive, *_attempt(archive, parts(), spine, sources, provenance)
         ):
             _publish(archive)
             # The dataset may have been removed meanwhile, together with the attempt found above.

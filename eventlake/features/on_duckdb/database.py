@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from eventlake.core.names import AS_RECORDED, LATEST
 from eventlake.core.sql import identifier, integer
 from eventlake.database import Resources, open_database
-from eventlake.features.on_duckdb.events import BELONGS_TABLE, rows_of, value_of
+from eventlake.features.on_duckdb.events import BELONGS_TABLE, value_of
 from eventlake.features.planned.early import RECORDED, Recorded
 from eventlake.features.planned.entity_keys import Integers, Scale, places_of
 from eventlake.features.planned.plan import Plan
@@ -26,12 +26,20 @@ _OPEN_BYTES = 128 << 20
 """Size of an empty database in the cache: few are cached, as each has threads of its own."""
 
 
-def entities_of(column: pa.ChunkedArray) -> pa.Table:
-    """The entities of a spine in order: ``name``, and ``entity``, its number."""
-    names = pc.unique(column).drop_null()
+def numbered(entities: pa.Array) -> tuple[pa.Table, Integers]:
+    """Entities in the order of their names, and the number there of each given one.
+
+    Returns:
+        ``name``, and ``entity``, its number; the numbers in the given order, and one more for rows
+        without an entity.
+    """
     # Sorted, because a cached database serves only equal entities with equal numbers.
-    names = names.take(pc.sort_indices(names))
-    return pa.table({"name": names, "entity": pa.array(np.arange(len(names)))})
+    order = pc.sort_indices(entities)
+    numbers = np.empty(len(order) + 1, np.int64)
+    numbers[order.to_numpy()] = np.arange(len(order))
+    numbers[-1] = len(order)
+    names = entities.take(order)
+    return pa.table({"name": names, "entity": pa.array(np.arange(len(names)))}), numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,7 @@ class Tables:
     Args:
         plan: The plan.
         by_type: The event tables, by type.
-        entities: Entities and their numbers (see ``entities_of``); becomes the table ``names``.
+        entities: Entities and their numbers (see ``numbered``); becomes the table ``names``.
 
     Attributes:
         entities: Entities and their numbers.
@@ -103,11 +111,21 @@ class Tables:
             )
         )
 
-    def ask(self, plan: Plan, spine: pa.Table) -> None:
-        """Replace the table ``rows`` by the rows of a spine."""
-        register_spine(self.connection, plan, spine)
-        self._create("rows", rows_of(plan))
-        self.connection.unregister("spine")
+    def ask(self, codes: Integers, cutoffs: Integers) -> None:
+        """Replace the table ``rows``.
+
+        Args:
+            codes: Numbers of the entities of the rows; that of no entity is null there.
+            cutoffs: Cutoffs of the rows.
+        """
+        columns = {
+            "spine_row": np.arange(len(codes)),
+            "entity": pa.array(codes, mask=codes == len(self.entities)),
+            "c": cutoffs,
+        }
+        self.connection.register("asked", pa.table(columns))
+        self._create("rows", "FROM asked")
+        self.connection.unregister("asked")
 
     def split_rows(self, events: str, most_pairs: int) -> list[int]:
         """Make the table ``pieces``: the rows, each with the number of its piece.
@@ -130,15 +148,16 @@ class Tables:
         found = self.connection.execute("SELECT DISTINCT piece FROM pieces ORDER BY piece")
         return [piece for (piece,) in found.fetchall()]
 
-    def early(self, events: str) -> tuple[npt.NDArray[np.bool_], Integers]:
-        """Which of ``rows`` see events early, and the sequences of these events.
+    def early(
+        self, events: str, codes: Integers, cutoffs: Integers
+    ) -> tuple[npt.NDArray[np.bool_], Integers]:
+        """Which rows see events early, and the sequences of these events.
 
         Args:
             events: Name of the table of a stream's events, with ``RECORDED``.
+            codes: As for ``ask``.
+            cutoffs: As for ``ask``.
         """
-        nobody = len(self.entities)
-        rows = f"SELECT coalesce(entity, {integer(nobody)}), c FROM rows ORDER BY spine_row"
-        codes, cutoffs = _columns(self.connection.sql(rows))
         if events not in self._sorted:
             self._sorted[events] = self._in_order(events)
         found = self._sorted[events]

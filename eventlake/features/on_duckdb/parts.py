@@ -1,7 +1,10 @@
 """The parts of a plan on DuckDB: joined if rows and events make few pairs, else by strategy."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from decimal import Decimal, localcontext
 from functools import partial
 
@@ -12,7 +15,7 @@ from eventlake.core.sql import integer
 from eventlake.features.aggregates.part_kinds import JOINS, PLACES, TREES
 from eventlake.features.engine_cache import ENGINE_CACHE
 from eventlake.features.on_duckdb.along_edges import along_edges
-from eventlake.features.on_duckdb.database import Tables, entities_of, register_spine
+from eventlake.features.on_duckdb.database import Tables, numbered, register_spine
 from eventlake.features.on_duckdb.events import (
     events_of,
     is_counted,
@@ -22,7 +25,9 @@ from eventlake.features.on_duckdb.events import (
     value_of,
 )
 from eventlake.features.on_duckdb.joins_and_trees import joined, treed
+from eventlake.features.planned.asked import Asked
 from eventlake.features.planned.early import RECORDED, Early
+from eventlake.features.planned.entity_keys import Integers
 from eventlake.features.planned.limits import LOOK_UP_LIMITS, LookUpLimits
 from eventlake.features.planned.plan import Part, Plan, Stream
 from eventlake.features.planned.sources import Source, check_sums
@@ -32,16 +37,17 @@ _TOGETHER = 100
 """Most parts in a query: DuckDB's time to plan one grows faster than their number."""
 
 
-def parts(
+@contextmanager
+def opened(
     plan: Plan,
     by_type: Mapping[str, Source],
-    spine: pa.Table,
+    entities: pa.Array,
     limits: LookUpLimits = LOOK_UP_LIMITS,
-    early: Early | None = None,
-) -> dict[Part, pa.ChunkedArray]:
-    """See ``Find``."""
-    made: dict[Part, pa.ChunkedArray] = {}
-    entities = entities_of(spine.column(plan.features.spine_entity))
+    *,
+    early: bool = False,
+) -> Iterator[DuckDB]:
+    """See ``Open``."""
+    named, numbers = numbered(entities)
     identities = [(name, source.identity) for name, source in sorted(by_type.items())]
     # Parts of a table in memory have no identity by which another build could find them.
     key = (
@@ -49,48 +55,73 @@ def parts(
         if any(one is None for _, one in identities)
         else ("duckdb", plan.known_at_cutoff, *identities)
     )
-    with ENGINE_CACHE.taken(key, entities, lambda: Tables(plan, by_type, entities)) as tables:
-        tables.ask(plan, spine)
-        for stream, wanted in plan.parts_by_stream().items():
-            source = by_type[stream.event_type]
-            columns = [part.column for part in wanted if part.column]
-            columns += [RECORDED] if early is not None else []
-            events = tables.materialize(
-                events_of(plan, stream, columns, can_expire=source.can_expire)
-            )
-            # Before anything is added up: afterwards an overflow would be the engine's error, and
-            # differ.
-            check_sums(
-                plan,
-                stream,
-                wanted,
-                partial(_bounds, tables.connection, events, plan.columns[stream.event_type]),
-            )
-            plain = _without_nulls(
-                tables.connection,
-                events,
-                {part.column for part in wanted if part.counts_values},
-            )
-            # Counting a column without nulls is counting events, which all such columns share.
-            alike = {
-                part: replace(part, column="")
-                if part.counts_values and part.column in plain
-                else part
-                for part in wanted
-            }
-            few = _few_pairs(tables.connection, events, limits.few_pairs)
-            for some, query in _queries(
-                plan, list(dict.fromkeys(alike.values())), source, tables, events, few=few
-            ):
-                made |= _run(tables.connection, some, query)
-            if not few:
-                made |= _joined_in_pieces(
-                    plan, wanted, source, tables, events, most_pairs=limits.joined_pairs
-                )
-            made |= {part: made[other] for part, other in alike.items()}
+    with ENGINE_CACHE.taken(key, named, lambda: Tables(plan, by_type, named)) as tables:
+        yield DuckDB(plan, by_type, tables, numbers, limits, early)
+
+
+@dataclass(frozen=True, slots=True)
+class DuckDB:
+    """See ``Engine``.
+
+    Attributes:
+        plan: The plan.
+        by_type: The event tables, by type.
+        tables: A database with the events.
+        numbers: The number there of each entity.
+        limits: Sizes by which parts are found.
+        recorded: Whether rows may be asked for what they see early.
+    """
+
+    plan: Plan
+    by_type: Mapping[str, Source]
+    tables: Tables
+    numbers: Integers
+    limits: LookUpLimits
+    recorded: bool
+
+    def parts(self, asked: Asked, early: Early | None = None) -> dict[Part, pa.ChunkedArray]:
+        """See ``Engine``."""
+        made: dict[Part, pa.ChunkedArray] = {}
+        codes = self.numbers[asked.codes]
+        self.tables.ask(codes, asked.cutoffs)
+        for stream, wanted in self.plan.parts_by_stream().items():
+            events = self._events(stream, wanted)
+            made |= self._parts_of(stream, wanted, events)
             if early is not None:
-                early.add(stream.event_type, *tables.early(events))
-    return made
+                early.add(stream.event_type, *self.tables.early(events, codes, asked.cutoffs))
+        return made
+
+    def _events(self, stream: Stream, wanted: Sequence[Part]) -> str:
+        """The table of a stream's events."""
+        columns = [part.column for part in wanted if part.column]
+        columns += [RECORDED] if self.recorded else []
+        can_expire = self.by_type[stream.event_type].can_expire
+        return self.tables.materialize(events_of(self.plan, stream, columns, can_expire=can_expire))
+
+    def _parts_of(
+        self, stream: Stream, wanted: Sequence[Part], events: str
+    ) -> dict[Part, pa.ChunkedArray]:
+        plan, tables, source = self.plan, self.tables, self.by_type[stream.event_type]
+        connection, kinds = tables.connection, plan.columns[stream.event_type]
+        # Before anything is added up: afterwards an overflow would be the engine's error, and
+        # differ.
+        check_sums(plan, stream, wanted, partial(_bounds, connection, events, kinds))
+        counting = {part.column for part in wanted if part.counts_values}
+        plain = _without_nulls(connection, events, counting)
+        # Counting a column without nulls is counting events, which all such columns share.
+        alike = {
+            part: replace(part, column="") if part.counts_values and part.column in plain else part
+            for part in wanted
+        }
+        made: dict[Part, pa.ChunkedArray] = {}
+        few = _few_pairs(connection, events, self.limits.few_pairs)
+        distinct = list(dict.fromkeys(alike.values()))
+        for some, query in _queries(plan, distinct, source, tables, events, few=few):
+            made |= _run(connection, some, query)
+        if not few:
+            pairs = self.limits.joined_pairs
+            made |= _joined_in_pieces(plan, wanted, source, tables, events, most_pairs=pairs)
+        return made | {part: made[other] for part, other in alike.items()}
 
 
 def joins(

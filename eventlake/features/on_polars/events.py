@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import reduce
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -21,29 +22,9 @@ from eventlake.history.corrections import FAMILY, SPOKE, UNTIL
 from eventlake.schemas.schema import FieldType
 
 
-def spine_rows(plan: Plan, spine: pa.Table) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows and the entities of a spine.
-
-    Returns:
-        ``code`` (the entity's number, one more than the last for null) and ``c`` (the cutoff in
-        microseconds) in the spine's order; ``entity`` and ``code``.
-    """
-    frame = pl.DataFrame(spine.select([plan.features.spine_entity, plan.features.cutoff]))
-    given = frame.select(
-        entity=pl.col(plan.features.spine_entity), c=pl.col(plan.features.cutoff).dt.epoch("us")
-    )
-    entities = (
-        given.select("entity")
-        .drop_nulls()
-        # A stable order, so that an equal spine finds the cached events of the last build.
-        .unique(maintain_order=True)
-        .with_row_index("code")
-        .cast({"code": pl.Int64})
-    )
-    rows = given.join(entities, on="entity", how="left", maintain_order="left").select(
-        pl.col("code").fill_null(entities.height), "c"
-    )
-    return rows, entities
+def numbered(entities: pa.Array) -> pl.DataFrame:
+    """Entities and their numbers: ``entity`` and ``code``."""
+    return pl.DataFrame({"entity": pl.Series(entities), "code": np.arange(len(entities))})
 
 
 def value_of(column: str) -> str:

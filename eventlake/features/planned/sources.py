@@ -1,6 +1,7 @@
 """What engines read for a plan: event tables, and the lifetimes of corrected events."""
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -9,6 +10,7 @@ import pyarrow as pa
 
 from eventlake.errors import InvalidInputError
 from eventlake.features.aggregates.part_kinds import Added
+from eventlake.features.planned.asked import Asked
 from eventlake.features.planned.early import Early
 from eventlake.features.planned.limits import LOOK_UP_LIMITS, LookUpLimits
 from eventlake.features.planned.plan import Part, Plan, Stream
@@ -65,28 +67,43 @@ class Source:
         return self.corrected or self.belongs is not None
 
 
-class Find(Protocol):
-    """The function of an engine."""
+class Engine(Protocol):
+    """Finds the parts of a plan in the events of some entities."""
+
+    def parts(
+        self, asked: Asked, early: Early | None = None
+    ) -> Mapping[Part, pa.ChunkedArray | pa.Array]:
+        """Every part, in the order of the rows.
+
+        Args:
+            asked: The rows, of the engine's entities.
+            early: Is given what the rows see early; None if that is not asked.
+
+        Raises:
+            InvalidInputError: A sum might not fit 38 digits.
+        """
+
+
+class Open(Protocol):
+    """Opens an engine."""
 
     def __call__(
         self,
         plan: Plan,
         by_type: Mapping[str, Source],
-        spine: pa.Table,
+        entities: pa.Array,
         limits: LookUpLimits = LOOK_UP_LIMITS,
-        early: Early | None = None,
-    ) -> Mapping[Part, pa.ChunkedArray | pa.Array]:
-        """Every part of a plan, in the order of the spine.
+        *,
+        early: bool = False,
+    ) -> AbstractContextManager[Engine]:
+        """Read the events of some entities, or take them from the cache.
 
         Args:
             plan: The plan.
             by_type: The event tables, by type.
-            spine: The spine, with ``spine_row`` as its first column.
+            entities: The entities; see ``Asked``.
             limits: Sizes by which parts are found.
-            early: Is given what the rows see early; None if that is not asked.
-
-        Raises:
-            InvalidInputError: A sum might not fit 38 digits.
+            early: Whether rows may be asked for what they see early.
         """
 
 

@@ -76,20 +76,27 @@ _SPELLINGS: tuple[tuple[str, _Spelling, _Spelling, str], ...] = (
 _HINT = "spell them alike, or give the feature set and el.spine.on the same by= and depth="
 
 
-def unmatched(plan: Plan, history: PinnedHistory, rows: pa.Table) -> dict[str, str]:
+def unmatched(
+    plan: Plan, history: PinnedHistory, spine: pa.Table, empty: set[str]
+) -> dict[str, str]:
     """Warnings about event types of which no entity of the spine has an event.
 
     Args:
         plan: Plan of the features.
         history: The history that was read.
-        rows: The spine's rows with their features; only types whose features are all empty are
-            checked.
+        spine: The spine.
+        empty: The columns without a value other than zero and false; only types all of whose
+            features are among them are checked.
 
     Returns:
         A message by event type; none for types without events.
     """
+    # A type with values in some row has matched; only the others are worth reading again.
+    types = list(_empty(plan, empty))
+    if not types:
+        return {}
     entities = (
-        pl.DataFrame(rows.select([plan.features.spine_entity]))
+        pl.DataFrame(spine.select([plan.features.spine_entity]))
         .to_series()
         .drop_nulls()
         .unique(maintain_order=True)
@@ -99,8 +106,7 @@ def unmatched(plan: Plan, history: PinnedHistory, rows: pa.Table) -> dict[str, s
         return {}
     above = related(plan, history).lazy() if plan.related else None
     found = {}
-    # A type with values in some row has matched; only the others are worth reading again.
-    for event_type in _empty(plan, rows):
+    for event_type in types:
         frame = unfolded(polars_scan.table(history.table(event_type)), plan.nested[event_type])
         named = frame.select(entity_of(plan, event_type).alias(_ENTITY)).drop_nulls()
         if above is not None:
@@ -151,24 +157,16 @@ def _alike(column: str, entities: pl.Series, named: pl.LazyFrame) -> str | None:
     return None
 
 
-def _empty(plan: Plan, rows: pa.Table) -> Iterator[str]:
-    """Event types whose features are empty in every row."""
+def _empty(plan: Plan, empty: set[str]) -> Iterator[str]:
+    """Event types whose features are all empty."""
     for event_type in plan.by:
         mine = [
             one
             for one in plan.features.features
             if any(part.event_type == event_type for part in one.aggregates())
         ]
-        if all(_is_empty(rows.column(one.column)) for one in mine):
+        if all(one.column in empty for one in mine):
             yield event_type
-
-
-def _is_empty(column: pa.ChunkedArray) -> bool:
-    """Whether a column has only nulls, zeros and false."""
-    values = pl.Series(column).drop_nulls()
-    if values.dtype == pl.Boolean:
-        return not values.any()
-    return not len(values) or (values.dtype.is_numeric() and not (values != 0).any())
 
 
 def _texts(values: pl.Series) -> str:
