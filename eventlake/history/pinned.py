@@ -63,6 +63,10 @@ class PinnedHistory:
     ignore_stored: bool = False
     # Files that engines were told to open. ``retry`` looks here if a read fails.
     _opened: set[str] = field(default_factory=set, repr=False, compare=False)
+    # Tables that are stored nowhere, which are derived once; their files live as long as they do.
+    _derived: dict[tuple[str, str, int], EventTable] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @property
     def watermark(self) -> int:
@@ -197,19 +201,8 @@ class PinnedHistory:
         return self._table(self.catalogue.version(event_type), watermark)
 
     def _table(self, schema: Version, watermark: int) -> EventTable:
-        from eventlake.tables.files import event_tables
-
         self.check_claims()
-        return self._remember(
-            event_tables(
-                self.storage,
-                self.manifest,
-                [schema],
-                watermark,
-                self.trust,
-                ignore_stored=self.ignore_stored,
-            )
-        )[0]
+        return self._tables([schema], watermark)[0]
 
     def tables(self, event_types: Iterable[str]) -> dict[str, EventTable]:
         """Several event types under their newest schemas; each segment is read at most once.
@@ -218,21 +211,33 @@ class PinnedHistory:
             NotFoundError: A type has no schema.
             CorruptionError: A segment is damaged.
         """
-        from eventlake.tables.files import event_tables
-
         # All types at once: each segment that must be read is read for all of them.
         versions = [self.catalogue.version(event_type) for event_type in event_types]
         if versions:
             self.check_claims()
+        found = self._tables(versions, self.watermark)
+        return {table.version.schema.event_type: table for table in found}
+
+    def _tables(self, versions: list[Version], watermark: int) -> list[EventTable]:
+        from eventlake.tables.files import event_tables
+
+        keys = [(one.schema.event_type, one.schema_hash, watermark) for one in versions]
+        missing = [one for one, key in zip(versions, keys, strict=True) if key not in self._derived]
         found = event_tables(
             self.storage,
             self.manifest,
-            versions,
-            self.watermark,
+            missing,
+            watermark,
             self.trust,
             ignore_stored=self.ignore_stored,
         )
-        return {table.version.schema.event_type: table for table in self._remember(found)}
+        if not self.ignore_stored:
+            return self._remember(found)
+        self._derived.update(
+            ((one.schema.event_type, one.schema_hash, watermark), table)
+            for one, table in zip(missing, found, strict=True)
+        )
+        return self._remember([self._derived[key] for key in keys])
 
     def _remember(self, tables: list[EventTable]) -> list[EventTable]:
         """Remember the files that engines are about to open."""
@@ -262,6 +267,7 @@ class PinnedHistory:
                 # The next attempt derives or pins other files; these must not count as missing
                 # again.
                 self._opened.difference_update(missing_files)
+                self._derived.clear()
                 last = error
         path = missing_files[0]
         message = f"files were deleted again and again while they were read, the last one {path}"
@@ -281,7 +287,12 @@ class PinnedHistory:
         Raises:
             NotFoundError: The lake has no such schema.
         """
-        return replace(self, catalogue=self.catalogue.pinned(schemas), ignore_stored=ignore_stored)
+        return replace(
+            self,
+            catalogue=self.catalogue.pinned(schemas),
+            ignore_stored=ignore_stored,
+            _derived={},
+        )
 
     def check(self, *, changed_only: bool = False) -> None:
         """Hash every segment of the history again.

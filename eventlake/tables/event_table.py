@@ -1,6 +1,6 @@
 """Event tables as engines read them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
@@ -16,12 +16,14 @@ class TableFile:
         stop: The first sequence that does not belong to the history; None if all of them do.
         location: A path that an engine can open; None for rows in memory.
         rows: The rows in stored columns; None for a file.
+        keep: What a temporary file belongs to, which lives as long as this refers to it.
     """
 
     end: int
     stop: int | None
     location: str | None
     rows: pa.Table | None
+    keep: object = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

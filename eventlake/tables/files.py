@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from itertools import groupby
+from itertools import chain, groupby
 
 import pyarrow as pa
 
@@ -13,10 +13,11 @@ from eventlake.progress import task
 from eventlake.schemas.version import Version
 from eventlake.storage import ObjectMissingError, Storage
 from eventlake.tables.columns import stored_schema
-from eventlake.tables.derive import between, by_type, derive, joined, read_events
-from eventlake.tables.event_table import EventTable, TableFile
+from eventlake.tables.derive import between, by_type, derive, read_events
+from eventlake.tables.event_table import EventTable
 from eventlake.tables.ranges import MERGED_ROWS
 from eventlake.tables.stored_table import StoredTable, Stretch, stretches
+from eventlake.tables.temporary import temporary_parts
 from eventlake.trust import Trust
 
 _TRIES = 5
@@ -43,7 +44,8 @@ def event_tables(
         versions: The schemas to read with, of different types.
         watermark: The end of the history, exclusive.
         trust: What is trusted in the lake.
-        ignore_stored: Whether to ignore stored tables and to store none.
+        ignore_stored: Whether to ignore stored tables and to store none; large ones are temporary
+            files, which exist as long as the result does.
         merged_rows: Small files are merged up to about this many rows, and at most as many are held
             in memory.
         most_bytes: Maximum bytes of rows in memory, and of a file's; by default half of
@@ -52,11 +54,12 @@ def event_tables(
     Raises:
         CorruptionError: A segment is damaged.
     """
+    most_bytes = most_bytes or part_bytes() // 2
     if ignore_stored:
         return [
-            _derived_table(storage, manifest, version, watermark, trust) for version in versions
+            _derived_table(storage, manifest, version, watermark, trust, most_bytes=most_bytes)
+            for version in versions
         ]
-    most_bytes = most_bytes or part_bytes() // 2
     tables = [
         StoredTable(
             storage,
@@ -70,13 +73,16 @@ def event_tables(
         for version in versions
     ]
     # Another process may delete a file between its choice and its use; after a few attempts the
-    # tables are derived in memory instead.
+    # tables are derived for this call alone.
     for _ in range(_TRIES):
         if not _complete(storage, tables, trust, merged_rows, most_bytes):
             continue
         with suppress(CorruptionError, ObjectMissingError):
             return [EventTable(table.version, tuple(table.parts())) for table in tables]
-    return [_derived_table(storage, manifest, version, watermark, trust) for version in versions]
+    return [
+        _derived_table(storage, manifest, version, watermark, trust, most_bytes=most_bytes)
+        for version in versions
+    ]
 
 
 def _complete(
@@ -132,14 +138,20 @@ def _limit_memory(tables: Sequence[StoredTable], most_rows: int, most_bytes: int
 
 
 def _derived_table(
-    storage: Storage, manifest: Manifest, version: Version, watermark: int, trust: Trust
+    storage: Storage,
+    manifest: Manifest,
+    version: Version,
+    watermark: int,
+    trust: Trust,
+    *,
+    most_bytes: int,
 ) -> EventTable:
     event_type = version.schema.event_type
-    tables = [
+    rows = (
         derive(between(mine, one.start, one.stop), version)
         for one in stretches(manifest, event_type, watermark)
         for events in read_events(storage, one.placed, trust)
         for _, mine in by_type(events, {event_type})
-    ]
-    rows = joined([stored_schema(version.schema).empty_table(), *tables])
-    return EventTable(version, (TableFile(watermark, None, None, rows),))
+    )
+    none = stored_schema(version.schema).empty_table()
+    return EventTable(version, tuple(temporary_parts(chain([none], rows), watermark, most_bytes)))
