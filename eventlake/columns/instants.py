@@ -16,9 +16,11 @@ import pyarrow.compute as pc
 from eventlake.columns.schema import INSTANT
 from eventlake.core.instants import MAX_US, MIN_US
 
+YEAR = r"(?:000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})"
+"""A pattern without the year 0000, which Python's dates do not have."""
 _OFFSET = r"(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 _CLOCK = r"[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?"
-_INSTANT = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T{_CLOCK}{_OFFSET}$"
+_INSTANT = rf"^{YEAR}-[0-9]{{2}}-[0-9]{{2}}T{_CLOCK}{_OFFSET}$"
 
 
 def from_texts(texts: pa.ChunkedArray | pa.Array) -> Any:

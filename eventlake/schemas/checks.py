@@ -9,14 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eventlake.columns.instants import from_texts
+from eventlake.columns.instants import YEAR, from_texts
 from eventlake.columns.schema import INSTANT
 from eventlake.core.instants import MAX_DAY, MAX_US, MIN_DAY, MIN_US
 from eventlake.schemas.limits import Choices, NumberRange
 from eventlake.schemas.schema import FieldType
 
-# Without the year 0000, which Python's dates do not have.
-_DATE = r"^(?:000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})-[0-9]{2}-[0-9]{2}$"
+_DATE = rf"^{YEAR}-[0-9]{{2}}-[0-9]{{2}}$"
 _ARROW = {
     "bool": pa.bool_(),
     "int64": pa.int64(),

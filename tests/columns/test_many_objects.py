@@ -284,6 +284,7 @@ def test_usual_instants_are_read_together(values):
         fullmatch=True,
     )
 )
+@example("0000-12-31T23:59:00-00:01")
 def test_text_is_an_instant_in_a_column_as_on_its_own(text):
     found = from_texts(pa.array([text]))
     if found is not None:
