@@ -153,7 +153,8 @@ def to_batch(table: pa.Table, limits: BatchLimits = BATCH_LIMITS) -> tuple[Batch
                 Problem(
                     None,
                     name,
-                    f"expected one of {known}; other facts belong into data or extensions",
+                    f"expected one of {known}; other facts belong into data or extensions, "
+                    f"such as data=pl.struct({name!r})",
                 )
             )
     rows = table.num_rows
@@ -224,7 +225,13 @@ def _text(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.Chu
     odd = without_json(kind) if name == "data" else None
     if name == "data" and is_nested(kind) and odd is None:
         return payload_texts(column, problems)
-    hint = "JSON text, structs or lists" if name == "data" else "text (utf8)"
+    hint = (
+        "JSON text, structs or lists"
+        if name == "data"
+        else "text (utf8): write .cast(pl.String) in Polars, .astype('string') in pandas"
+        if pa.types.is_integer(kind)
+        else "text (utf8)"
+    )
     inside = f" (write a {odd} as text, structs or lists of them)" if odd is not None else ""
     problems.append(Problem(None, name, f"expected {hint}{inside}", _named(kind)))
     return pa.chunked_array([pa.nulls(len(column), pa.string())])
@@ -252,10 +259,14 @@ def _instants(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa
         found = from_texts(column) if pa.types.is_string(kind) else None
         return parse_instants(name, column.to_pylist(), problems) if found is None else found
     if not pa.types.is_timestamp(kind) or kind.tz is None:
-        found = "timestamps without a zone" if pa.types.is_timestamp(kind) else _named(kind)
-        problems.append(
-            Problem(None, name, "expected timestamps with a zone or RFC 3339 text", found)
+        is_naive = pa.types.is_timestamp(kind)
+        found = "timestamps without a zone" if is_naive else _named(kind)
+        hint = (
+            ": write .dt.replace_time_zone('UTC') in Polars, .dt.tz_localize('UTC') in pandas, "
+            "if they are in UTC"
         )
+        expected = f"expected timestamps with a zone or RFC 3339 text{hint if is_naive else ''}"
+        problems.append(Problem(None, name, expected, found))
         return pa.chunked_array([pa.nulls(len(column), INSTANT)])
     try:
         result = column if kind == INSTANT else column.cast(INSTANT)

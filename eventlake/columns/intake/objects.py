@@ -10,7 +10,9 @@ import difflib
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import Any
+from uuid import UUID
 
+import jiter
 import msgspec
 import pyarrow as pa
 
@@ -99,6 +101,9 @@ def _dict_of(event: Any) -> str:
 def from_ndjson(content: bytes) -> tuple[pa.Table, list[Problem]]:
     """Convert NDJSON to a table with one row per line that is not blank."""
     problems: list[Problem] = []
+    if (found := _one_document(content)) is not None:
+        problems.append(Problem(0, "line", f"expected one JSON object per line, {found}"))
+        return _table([{}], problems), problems
     lines = [line for line in content.split(b"\n") if line.strip()]
     rows = []
     with task("reading events", len(lines)) as advance:
@@ -107,6 +112,23 @@ def from_ndjson(content: bytes) -> tuple[pa.Table, list[Problem]]:
             if not row % _STEP:
                 advance(min(_STEP, len(lines) - row))
     return _table(rows, problems), problems
+
+
+def _one_document(content: bytes) -> str | None:
+    """What to write if the content is one JSON document instead of lines; None if it is not."""
+    begin = content.lstrip()[:2]
+    # Most lines begin with a member's name.
+    if begin[:1] != b"[" and begin not in {b"{\n", b"{\r"}:
+        return None
+    try:
+        jiter.from_json(content, catch_duplicate_keys=False)
+    except ValueError:
+        return None
+    if begin[:1] == b"{":
+        return "found one over several: write msgspec.json.format(value, indent=-1)"
+    rows = "msgspec.json.decode(value, type=list[msgspec.Raw])"
+    array = f"b'\\n'.join(msgspec.json.format(one, indent=-1) for one in {rows})"
+    return f"found an array: write {array}, which changes no digit"
 
 
 def _line(row: int, line: bytes, problems: list[Problem]) -> dict[str, Any]:
@@ -182,10 +204,14 @@ def _extension(
     close = difflib.get_close_matches(text, ATTRIBUTES, n=1, cutoff=_MISSPELLED)
     if close or not (text.isascii() and text.isalnum() and text == text.lower()):
         other = _MEANT.get(text.replace("_", "").lower())
-        meant = f"; did you mean {(other or close[0])!r}?" if other or close else ""
+        meant = (
+            f"did you mean {(other or close[0])!r}?"
+            if other or close
+            else "other facts belong into data"
+        )
         message = (
             "expected a known attribute or a CloudEvents extension "
-            f"(lower-case letters and digits){meant}"
+            f"(lower-case letters and digits); {meant}"
         )
         problems.append(Problem(row, str(name), message, name))
     else:
@@ -272,17 +298,22 @@ def _instants(name: str, values: list[Any], problems: list[Problem]) -> pa.Array
             try:
                 exact[row] = micros(value)
             except ValueError as error:
-                problems.append(Problem(row, name, str(error), str(value)))
+                hint = "" if value.tzinfo else ": write value.replace(tzinfo=UTC) if it is in UTC"
+                problems.append(Problem(row, name, f"{error}{hint}", str(value)))
         elif value is not None:
-            expected = (
-                "expected an instant, not a day"
-                if isinstance(value, date)
-                else "expected a datetime with a zone or RFC 3339"
-            )
-            problems.append(Problem(row, name, expected, value))
+            problems.append(Problem(row, name, _no_instant(value), value))
     parsed = parse_instants(name, texts, problems).cast(pa.int64()).to_pylist()
     merged = [a if a is not None else b for a, b in zip(exact, parsed, strict=True)]
     return pa.array(merged, pa.int64()).cast(INSTANT)
+
+
+def _no_instant(value: Any) -> str:
+    if isinstance(value, date):
+        return "expected an instant, not a day: write datetime.combine(value, time(), UTC)"
+    expected = "expected a datetime with a zone or RFC 3339"
+    if isinstance(value, int | float):
+        return f"{expected}: write datetime.fromtimestamp(value, UTC) if it counts seconds"
+    return expected
 
 
 def _texts(name: str, values: list[Any], problems: list[Problem]) -> list[str | None]:
@@ -304,7 +335,8 @@ def _text(row: int, name: str, value: Any, problems: list[Problem]) -> str | Non
     if value is None:
         return None
     if not isinstance(value, str):
-        problems.append(Problem(row, name, "expected text", value))
+        hint = ": write str(value)" if isinstance(value, int | UUID) else ""
+        problems.append(Problem(row, name, f"expected text{hint}", value))
         return None
     try:
         value.encode("utf-8")

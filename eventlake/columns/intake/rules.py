@@ -284,6 +284,11 @@ def _canonical_object(row: int, text: str, problems: list[Problem]) -> str | Non
         return canonical_json(value).decode() if value else None
     except TypeError as error:
         problems.append(
-            Problem(row, "extensions", f"expected no floating point numbers: {error}", text)
+            Problem(
+                row,
+                "extensions",
+                f"expected no floating point numbers, which belong into data: {error}",
+                text,
+            )
         )
         return None
