@@ -1,5 +1,6 @@
 """Computes features: asks one engine for parts, piece by piece, and finishes the columns."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import pyarrow as pa
 
 from eventlake.features.aggregates.exact_columns import scaled
 from eventlake.features.aggregates.part_kinds import Added
+from eventlake.features.few_entities import estimate
 from eventlake.features.finish import columns
 from eventlake.features.hindsight import Hindsight, Places, as_known, compare_hindsight
 from eventlake.features.on_duckdb import parts as duckdb_parts
@@ -60,8 +62,8 @@ def hindsight(
         the cutoff, in its window or not.
     """
     asked, found = Asked.of(plan, spine), Hindsight(np.zeros(spine.num_rows, np.bool_))
-    pieces = split(plan, asked, _events(plan, history), limits.piece_rows)
     by_type = sources(plan, history)
+    pieces = split(plan, asked, _events(plan, history, by_type, asked, limits), limits.piece_rows)
     if plan.related:
         known = sources(as_known(plan), history)
         for piece, places in pieces.all():
@@ -119,8 +121,10 @@ class LookUp:
         """Yield ``rows`` in consecutive tables; at least one."""
         plan, history = self._plan, self._history
         asked = Asked.of(plan, self._spine)
-        pieces = split(plan, asked, _events(plan, history), self._limits.piece_rows)
-        by_type = _cached(with_delays(plan, sources(plan, history)), pieces)
+        found = with_delays(plan, sources(plan, history))
+        events = _events(plan, history, found, asked, self._limits)
+        pieces = split(plan, asked, events, self._limits.piece_rows)
+        by_type = _cached(found, pieces)
         with task(f"looking up {plan.features.name}", len(asked)) as advance:
             answers = self._answers(pieces, by_type, advance)
             for columns, some in answers if pieces.groups == 1 else _in_order(pieces, answers):
@@ -207,14 +211,21 @@ def _cached(by_type: Mapping[str, Source], pieces: Pieces) -> Mapping[str, Sourc
     return {name: replace(source, identity=None) for name, source in by_type.items()}
 
 
-def _events(plan: Plan, history: PinnedHistory) -> int:
-    """The number of events of a plan's types, at most."""
-    return sum(
-        count
-        for stretch in history.stretches
-        for name, count in stretch.segment.types
-        if name in plan.columns
-    )
+def _events(
+    plan: Plan,
+    history: PinnedHistory,
+    by_type: Mapping[str, Source],
+    asked: Asked,
+    limits: LookUpLimits,
+) -> int:
+    """About how many events of a plan's types some rows may see, at most."""
+    found: Counter[str] = Counter()
+    for stretch in history.stretches:
+        found.update({name: n for name, n in stretch.segment.types if name in plan.columns})
+    events = found.total()
+    if events + len(asked) <= limits.piece_rows:
+        return events
+    return estimate(plan, by_type, asked.entities, found)
 
 
 def answered(connection: duckdb.DuckDBPyConnection, plan: Plan, spine: pa.Table) -> pa.Table:

@@ -21,6 +21,9 @@ from eventlake.history import polars_scan
 from eventlake.history.corrections import FAMILY, SPOKE, UNTIL
 from eventlake.schemas.schema import FieldType
 
+FEW_ENTITIES = 5_000
+"""Entities up to which events are filtered by a list of them."""
+
 
 def numbered(entities: pa.Array) -> pl.DataFrame:
     """Entities and their numbers: ``entity`` and ``code``."""
@@ -89,6 +92,12 @@ def events(
     if families is not None:
         whole = whole.join(families.lazy(), on=FAMILY, how="semi")
     frame = unfolded(whole, plan.nested[stream.event_type])
+    is_plain = source.belongs is None and plan.features.pattern is None
+    if is_plain and entities.height <= FEW_ENTITIES:
+        # Parquet's reader skips the rows of others: a tenth of a second instead of half of one for
+        # ten million events.
+        few = entities["entity"].implode()
+        frame = frame.filter(pl.col(plan.by[stream.event_type]).is_in(few))
     if source.until is not None and source.corrected:
         frame = frame.join(source.until.lazy(), on=["source", "id"], how="left").filter(
             pl.col(SPOKE).fill_null(value=True)
