@@ -102,7 +102,7 @@ def gathered(
     A table of ``combined_bytes`` or more is gathered in pieces of ``few_rows`` rows.
     """
     if table.nbytes < combined_bytes:
-        return table.combine_chunks().take(indices)
+        return _take(table.combine_chunks(), indices)
     whole = combined(table, combined_bytes)
     pieces = (
         taken(whole, indices.slice(start, few_rows), table.schema)
@@ -121,7 +121,18 @@ def combined(table: pa.Table, combined_bytes: int = COMBINED_BYTES) -> pa.Table:
 
 def taken(whole: pa.Table, indices: pa.Array, schema: pa.Schema) -> pa.Table:
     """Select some rows of a ``combined`` table; their text must fit the types of ``schema``."""
-    return whole.take(indices).cast(schema)
+    return _take(whole, indices).cast(schema)
+
+
+def _take(table: pa.Table, indices: pa.Array) -> pa.Table:
+    # Most events have none of the optional attributes.
+    columns = [
+        pa.nulls(len(indices), column.type)
+        if column.null_count == len(column)
+        else column.take(indices)
+        for column in table.columns
+    ]
+    return pa.Table.from_arrays(columns, schema=table.schema)
 
 
 def narrow(column: pa.ChunkedArray, combined_bytes: int = COMBINED_BYTES) -> pa.ChunkedArray:

@@ -109,13 +109,31 @@ def _each(
 
 
 def _chunks(payloads: pa.ChunkedArray) -> Iterator[pa.Array]:
-    for chunk in payloads.chunks:
+    for chunk in _together(payloads.chunks):
         whole = pc.fill_null(chunk, "{}") if chunk.null_count else chunk
         step = CHUNK_ROWS
         # Long payloads get smaller chunks: the reader holds a chunk's text and columns at once.
         while step > 1 and len(whole) and _bytes_of(whole).size * step > CHUNK_BYTES * len(whole):
             step //= 2
         yield from (whole.slice(start, step) for start in range(0, len(whole), step))
+
+
+def _together(chunks: Sequence[pa.Array]) -> Iterator[pa.Array]:
+    """Join small chunks, because each call of Arrow's reader costs as much as many payloads."""
+    held: list[pa.Array] = []
+    rows = size = 0
+    for chunk in chunks:
+        rows, size = rows + len(chunk), size + chunk.nbytes
+        if held and (rows > CHUNK_ROWS or size > CHUNK_BYTES):
+            yield _joined(held)
+            held, rows, size = [], len(chunk), chunk.nbytes
+        held.append(chunk)
+    if held:
+        yield _joined(held)
+
+
+def _joined(chunks: Sequence[pa.Array]) -> pa.Array:
+    return chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks)
 
 
 def _bytes_of(texts: pa.Array) -> pa.Buffer:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from msgspec import UNSET, Meta, UnsetType
 
+from eventlake.caches import CACHES
 from eventlake.core.attributes import RESERVED_TYPES
 from eventlake.core.documents.stored import Document, Text, spelled
 from eventlake.core.hashing.canonical import canonical_json, sha256_hex
@@ -224,7 +225,12 @@ class Schema:
     @property
     def schema_hash(self) -> str:
         """SHA-256 of the canonical document, hex."""
-        return sha256_hex(canonical_json(self.document()))
+        return _hash_of(self)
+
+
+@CACHES.memo(4_096)
+def _hash_of(schema: Schema) -> str:
+    return sha256_hex(canonical_json(schema.document()))
 
 
 def _lines(kind: FieldType, path: str) -> Iterator[tuple[str, str, bool]]:

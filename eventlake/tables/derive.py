@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -152,11 +151,12 @@ def sorted_order(table: pa.Table) -> npt.NDArray[np.int64]:
     The events of a subject lie together, so that readers skip most row groups.
     """
     # Numbers are sorted faster than texts, and most subjects repeat.
-    subjects = pc.fill_null(table.column("subject"), "").combine_chunks()
-    codes, names = numbered(pa.chunked_array([subjects]))
+    subjects = table.column("subject").combine_chunks().dictionary_encode()
+    names = subjects.dictionary
     ranks = np.empty(len(names), np.int64)
-    ranks[pl.Series(names, dtype=pl.String).arg_sort().to_numpy()] = np.arange(1, len(names) + 1)
-    rank = ranks[codes] if len(names) else codes
-    rank[table.column("subject").is_null().to_numpy()] = 0
+    ranks[pc.array_sort_indices(names).to_numpy()] = np.arange(1, len(names) + 1)
+    rank = np.zeros(table.num_rows, np.int64)
+    known = subjects.is_valid().to_numpy(zero_copy_only=False)
+    rank[known] = ranks[subjects.indices.drop_null().to_numpy()]
     order: npt.NDArray[np.int64] = np.lexsort((table.column("sequence").to_numpy(), rank))
     return order

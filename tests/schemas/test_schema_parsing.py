@@ -102,6 +102,21 @@ def test_columns_are_checked_side_by_side_as_each_of_them_is(given_columns):
     ]
 
 
+@given(cases(), st.lists(st.integers(0, 60), max_size=6), st.sampled_from([1, 3, 10_000]))
+def test_payloads_are_read_the_same_in_any_number_of_chunks(case, cuts, times):
+    schema, rows = case
+    column = pa.array(rows * min(times, 10_000 // max(len(rows), 1) + 1), pa.string())
+    bounds = sorted({0, *(cut for cut in cuts if cut < len(column)), len(column)})
+    chunks = [column.slice(a, b - a) for a, b in zip(bounds, bounds[1:], strict=False)]
+    whole, apart = (
+        parse(pa.chunked_array(some, pa.string()), schema) for some in ([column], chunks)
+    )
+    assert whole.problems == apart.problems
+    assert whole.table.num_rows == apart.table.num_rows == len(column)
+    if not whole.problems:
+        assert whole.table.equals(apart.table)
+
+
 @given(structs(2))
 def test_a_schema_survives_json_schema(schema):
     assert from_json_schema("t", to_json_schema(schema)).payload == schema

@@ -105,9 +105,13 @@ def rule_problems(batch: Batch) -> list[Problem]:
     ]
 
 
-def stored_problems(table: pa.Table) -> list[Problem]:
-    """Problems of stored events that no append would accept and that readers cannot parse."""
-    frame = pl.DataFrame(table)
+def stored_problems(table: pa.Table, frame: pl.DataFrame) -> list[Problem]:
+    """Problems of stored events that no append would accept and that readers cannot parse.
+
+    Args:
+        table: The events.
+        frame: The same as a frame.
+    """
     problems = [
         Problem(None, name, "required, but null in some rows")
         for name in REQUIRED

@@ -41,9 +41,16 @@ def pieces(
 
 
 def joined(
-    parts: Iterable[pa.RecordBatch], most_bytes: int, most_rows: int | None = None
+    parts: Iterable[pa.RecordBatch],
+    most_bytes: int,
+    most_rows: int | None = None,
+    *,
+    combine: bool = True,
 ) -> Iterator[pa.Table]:
-    """Put pieces together to tables of about ``most_bytes`` and at most ``most_rows`` rows."""
+    """Put pieces together to tables of about ``most_bytes`` and at most ``most_rows`` rows.
+
+    Without ``combine``, which copies them, the pieces stay the chunks of a table.
+    """
     held: list[pa.RecordBatch] = []
     size = rows = 0
     for part in parts:
@@ -55,9 +62,14 @@ def joined(
             held = table.slice(most_rows).to_batches()
             size, rows = sum(one.nbytes for one in held), rows - most_rows
         if size >= most_bytes:
-            table = pa.Table.from_batches(held).combine_chunks()
+            table = _table(held, combine=combine)
             held, size, rows = [], 0, 0
             yield table
             del table  # makes room for the next batch
     if rows:
-        yield pa.Table.from_batches(held).combine_chunks()
+        yield _table(held, combine=combine)
+
+
+def _table(parts: list[pa.RecordBatch], *, combine: bool) -> pa.Table:
+    table = pa.Table.from_batches(parts)
+    return table.combine_chunks() if combine else table

@@ -123,10 +123,14 @@ def batches(
 ) -> Iterator[pa.Table]:
     """Like ``decode``, in batches of about ``most_bytes``, by default ``memory.batch_bytes()``.
 
+    A column of a batch has several chunks.
+
     Raises:
         CorruptionError: Not a Parquet file of event columns.
     """
-    for table in plain_batches(data, where, columns, rows=rows, most_bytes=most_bytes):
+    for table in plain_batches(
+        data, where, columns, rows=rows, most_bytes=most_bytes, combine=False
+    ):
         yield _as_stored(table, where)
 
 
@@ -141,7 +145,7 @@ def strict_batches(
     Raises:
         CorruptionError: Not a Parquet file of event columns.
     """
-    for table in plain_batches(data, where, rows=rows, most_bytes=most_bytes):
+    for table in plain_batches(data, where, rows=rows, most_bytes=most_bytes, combine=False):
         names = table.column_names
         if missing := [name for name in REQUIRED if name not in names]:
             raise _unreadable(
@@ -174,8 +178,9 @@ def plain_batches(
     *,
     rows: int | None = None,
     most_bytes: int | None = None,
+    combine: bool = True,
 ) -> Iterator[pa.Table]:
-    """Like ``read_bytes``, in batches of about ``most_bytes``.
+    """Like ``read_bytes``, in batches of about ``most_bytes``; see ``batches.joined``.
 
     Raises:
         CorruptionError: Not a Parquet file.
@@ -185,7 +190,7 @@ def plain_batches(
         file = _opened(data, where, rows, pre_buffer=False)
         names = None if columns is None else _among(file, columns)
         # The caller reads several segments at once, one thread each.
-        for table in joined_pieces(pieces(file, most_bytes, names), most_bytes):
+        for table in joined_pieces(pieces(file, most_bytes, names), most_bytes, combine=combine):
             yield _valid(table)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _unreadable(where, error) from error

@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from eventlake.columns.keys.key_runs import Keys, distinct, rows_of
 from eventlake.columns.keys.keys import event_keys
-from eventlake.columns.schema import whole_columns
 from eventlake.core.documents.segment import Segment
 
 _KEY = ["source", "id"]
@@ -24,9 +23,10 @@ class SegmentSummary:
     subjects: pl.Series
 
     @classmethod
-    def of(cls, segment: Segment, table: pa.Table) -> "SegmentSummary":
+    def of(cls, segment: Segment, events: pl.DataFrame) -> "SegmentSummary":
         """Summarize a segment's events."""
-        events = pl.DataFrame(whole_columns(table, [*_KEY, "subject"]))
+        if "subject" not in events.columns:
+            events = events.with_columns(subject=pl.lit(None, pl.String))
         return cls(segment, event_keys(events), events["subject"])
 
     @classmethod

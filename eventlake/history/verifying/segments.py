@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+import polars as pl
 import pyarrow as pa
 
 from eventlake.columns.parquet import segments
@@ -145,8 +146,8 @@ def _check_events(
     """
     seen: list[SegmentSummary] = []
 
-    def summarize(table: pa.Table) -> None:
-        seen.append(SegmentSummary.of(segment, table))
+    def summarize(events: pl.DataFrame) -> None:
+        seen.append(SegmentSummary.of(segment, events))
 
     problems = wrong_claims(summary, segment, data, path, summarize)
     return problems, SegmentSummary.joined(segment, seen) if seen else None

@@ -13,6 +13,8 @@ from eventlake.core.documents.segment import Segment
 from eventlake.trust import statement
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from eventlake.columns.hashing.leaves import Hashes
 
 _SHOWN = 3
@@ -41,7 +43,7 @@ def wrong_claims(
     segment: Segment,
     data: bytes,
     path: str,
-    look: Callable[[pa.Table], None] | None = None,
+    look: "Callable[[pl.DataFrame], None] | None" = None,
 ) -> list[str]:
     """List the claims of a commit about a segment that its events contradict.
 
@@ -55,6 +57,8 @@ def wrong_claims(
     Raises:
         CorruptionError: The bytes are not a Parquet file of events.
     """
+    import polars as pl
+
     from eventlake.columns.hashing.leaves import leaf_hashes
     from eventlake.columns.intake.rules import stored_problems
 
@@ -63,14 +67,15 @@ def wrong_claims(
     problems: list[str] = []
     rows, last, columns = 0, None, segment.columns
     for table in segments.strict_batches(data, path, rows=segment.rows):
+        frame = pl.DataFrame(table)
         problems += [
             f"holds events that no append accepts: {problem}"
-            for problem in stored_problems(table)[:_SHOWN]
+            for problem in stored_problems(table, frame)[:_SHOWN]
         ]
-        hashes.append(leaf_hashes(table))
+        hashes.append(leaf_hashes(frame))
         statistics.append(segments.statistics(table))
         if look is not None:
-            look(table)
+            look(frame)
         problems += _assigned_problems(table, segment.start + rows, last)
         rows, columns = rows + table.num_rows, tuple(table.column_names)
         last = table.column("recorded_at")[-1].value if "recorded_at" in columns else None
