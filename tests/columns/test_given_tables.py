@@ -193,6 +193,7 @@ def test_python_values_in_a_pandas_column_that_arrow_would_change_are_refused(la
         ([Decimal("1.5"), 1], [Decimal("1.5"), Decimal("1.0")]),
         ([pd.NaT, NAIVE], [None, NAIVE]),
         ([[np.int8(1)], [300]], [[1], [300]]),
+        ([[pd.NA], [None, 1]], [[None], [None, 1]]),
     ],
 )
 def test_python_values_of_one_type_are_kept_as_they_are(lake, values, expected):

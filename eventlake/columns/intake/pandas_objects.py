@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
+from eventlake.columns.intake.payload_text import none_if_missing
+
 _FAMILIES = {
     frozenset(
         {"dates", "datetimes with a zone", "datetimes without a zone"}
@@ -71,8 +73,13 @@ def problem_of(values: Any) -> tuple[str, str] | None:
 
 
 def _scalars(values: Iterable[Any], path: str) -> Iterator[tuple[str, Any]]:
-    """Yield the values at any depth, with a path shared by values that get the same type."""
+    """Yield the values at any depth, with a path shared by values that get the same type.
+
+    Missing values are left out: they get any type.
+    """
     for value in values:
+        if none_if_missing(value) is None:
+            continue
         if isinstance(value, Mapping):
             for name, inner in value.items():
                 yield from _scalars([inner], f"{path}.{name}")
@@ -83,13 +90,13 @@ def _scalars(values: Iterable[Any], path: str) -> Iterator[tuple[str, Any]]:
 
 
 def _is_fine(value: Any) -> bool:
-    """Whether a pandas value has nanoseconds; NaT has none."""
-    return bool(value == value) and any(bool(getattr(value, name, 0)) for name in _FINER)  # noqa: PLR0124 - NaT
+    """Whether a pandas value has nanoseconds."""
+    return any(bool(getattr(value, name, 0)) for name in _FINER)
 
 
 def _kind(value: Any) -> str | None:  # noqa: PLR0911 - one return per kind
     """The kind of a value, if Arrow may convert it to the type of another kind."""
-    if value != value or isinstance(value, timedelta):  # noqa: PLR0124 - NaN and NaT
+    if isinstance(value, timedelta):
         return None
     if isinstance(value, datetime):
         return "datetimes without a zone" if value.utcoffset() is None else "datetimes with a zone"
