@@ -24,7 +24,7 @@ _INSTANT = rf"^{YEAR}-[0-9]{{2}}-[0-9]{{2}}T{_CLOCK}{_OFFSET}$"
 
 
 def from_texts(texts: pa.ChunkedArray | pa.Array) -> Any:
-    """The instants of a ``string`` column; None if a text may be refused, or is spelled rarely."""
+    """The instants of a text column; None if a text may be refused, or is spelled rarely."""
     # Arrow casts more spellings than RFC 3339 has, such as a day without a time.
     spelled = pc.match_substring_regex(texts, _INSTANT)
     if not pc.all(spelled, skip_nulls=True, min_count=0).as_py():

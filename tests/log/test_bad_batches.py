@@ -186,6 +186,19 @@ CLOCKS = [
         says="microseconds",
     ),
     case(
+        "time: Arrow, text that is no UTF-8",
+        arrow(time=view(b"2026-01-31T12:00:00Z", b"\xff", b"2026-01-31T12:00:00Z")),
+        (1, "time"),
+        says="UTF-8",
+    ),
+    case(
+        "time: Arrow, out of the years and out of microseconds",
+        arrow(time=pa.array([253_402_300_800, 2**60, 0], pa.timestamp("s", "UTC"))),
+        (0, "time"),
+        (1, "time"),
+        says="microseconds can hold",
+    ),
+    case(
         "time: Arrow, without a zone",
         arrow(time=middle(1, pa.timestamp("us"))),
         (None, "time"),

@@ -256,8 +256,10 @@ def _instants(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa
     if pa.types.is_null(kind):
         return column.cast(INSTANT)
     if _is_text(kind):
-        found = from_texts(column) if pa.types.is_string(kind) else None
-        return parse_instants(name, column.to_pylist(), problems) if found is None else found
+        found = from_texts(column)
+        if found is not None:
+            return found
+        return parse_instants(name, _text(name, column, problems).to_pylist(), problems)
     if not pa.types.is_timestamp(kind) or kind.tz is None:
         is_naive = pa.types.is_timestamp(kind)
         found = "timestamps without a zone" if is_naive else _named(kind)
@@ -272,7 +274,7 @@ def _instants(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa
         result = column if kind == INSTANT else column.cast(INSTANT)
     except pa.ArrowInvalid:
         # The checked cast names no row.
-        return _nanoseconds(name, column, problems)
+        result = _without_nanoseconds(name, column, problems)
     found = pc.min_max(result.cast(pa.int64()))
     if (
         found["min"].as_py() is None
@@ -291,8 +293,10 @@ def _bound(value: int) -> pa.Scalar:
     return pa.scalar(value, pa.int64()).cast(INSTANT)
 
 
-def _nanoseconds(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.ChunkedArray:
-    """Report the rows that are finer than a microsecond or out of range."""
+def _without_nanoseconds(
+    name: str, column: pa.ChunkedArray, problems: list[Problem]
+) -> pa.ChunkedArray:
+    """Report the rows that are finer than a microsecond or out of its range; they become null."""
     # Cut and cast back: a row that changes was finer, or beyond the range.
     result = column.cast(INSTANT, safe=False)
     ticks = column.cast(pa.int64())
@@ -304,7 +308,7 @@ def _nanoseconds(name: str, column: pa.ChunkedArray, problems: list[Problem]) ->
         Problem(row, name, "expected an instant that microseconds can hold", ticks[row].as_py())
         for row in rows
     )
-    return result
+    return pc.if_else(lossy, pa.scalar(None, INSTANT), result)
 
 
 def parse_instants(name: str, values: list[Any], problems: list[Problem]) -> pa.Array:
