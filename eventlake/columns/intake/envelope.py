@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eventlake.columns.dictionaries import decoded
+from eventlake.columns.hashing import leaves
 from eventlake.columns.instants import from_texts
 from eventlake.columns.intake.batch_limits import BATCH_LIMITS, BatchLimits
 from eventlake.columns.intake.encode_batch import Encoding
@@ -89,6 +90,11 @@ class Batch:
         return subject_keys(self.frame) if self._keys_of_few is None else self._keys_of_few[1]
 
     @cached_property
+    def leaf_hashes(self) -> leaves.Hashes:
+        """The leaf hash of every row."""
+        return leaves.leaf_hashes(self.frame)
+
+    @cached_property
     def encoding(self) -> Encoding:
         """The batch's segments; encoding starts with the first access."""
         return Encoding(self.few or self.frame, self.stored_columns(), self.limits.segment_rows)
@@ -111,17 +117,23 @@ class Batch:
         """The columns ``source`` and ``id`` of some rows."""
         return self.frame[rows].select("source", "id")
 
+    @property
+    def own_numbers(self) -> npt.NDArray[np.int64]:
+        """The number of every row in the batch as given."""
+        return np.arange(self.rows) if self.numbers is None else self.numbers
+
     def number(self, row: int) -> int:
         """The number of ``row`` in the batch as given."""
         return row if self.numbers is None else int(self.numbers[row])
 
     def without(self, rows: npt.NDArray[np.int64]) -> "Batch":
         """The batch without some rows."""
-        numbers = np.arange(self.rows) if self.numbers is None else self.numbers
         kept = np.delete(np.arange(self.rows), rows)
         recorded_at = None if self.recorded_at is None else self.recorded_at.take(pa.array(kept))
         # A batch that names its sequences is never shortened.
-        return Batch(chosen(self.table, kept), recorded_at, None, numbers[kept], self.limits)
+        return Batch(
+            chosen(self.table, kept), recorded_at, None, self.own_numbers[kept], self.limits
+        )
 
 
 def to_batch(table: pa.Table, limits: BatchLimits = BATCH_LIMITS) -> tuple[Batch, list[Problem]]:

@@ -24,6 +24,7 @@ from eventlake.log.appending.check_payloads import content_problems, hint_for
 from eventlake.log.appending.duplicates import drop_known, known_problems
 from eventlake.log.appending.expectations import check_expectations
 from eventlake.log.appending.known_ids import Incoming, find_known
+from eventlake.log.appending.load import Unstored
 from eventlake.log.appending.positions import earlier_receipt
 from eventlake.log.appending.read_events import by_row_and_field
 from eventlake.log.appending.receipt import Receipt, receipt_of
@@ -99,29 +100,35 @@ def append_parts(
         chain: The lake's log; refreshed to the new head.
         parts: Returns tables of the events in order; starts at the beginning at every call.
         now: The writer's clock; microseconds since 1970-01-01 UTC.
-        terms: Expectations; neither a position nor ``skip_identical``.
+        terms: The conditions of the append.
 
     Raises:
         InvalidEventsError: Rules are broken in a part or between parts, or the lake already holds a
             ``(source, id)`` of the batch.
-        ConflictError: An expectation does not hold, or the batch names sequences that are not the
-            next ones.
+        ConflictError: An expectation does not hold, the batch's position is not the producer's
+            next, or the batch names sequences that are not the next ones.
         CommitUnknownError: The store failed while the commit was published.
         StorageError: The store failed before that; nothing was appended.
     """
+    positions = [terms.position] if terms.position else []
     while True:
         chain.refresh()
+        # A batch that is sent again is read and compared, and nothing of it is stored.
+        if terms.position and (
+            earlier := earlier_receipt(chain, Unstored(parts, chain.limits.batch), terms.position)
+        ):
+            return earlier
         check_expectations(chain, terms.expect)
-        load = store_load(chain, parts())
+        load = store_load(chain, parts(), skip_identical=terms.skip_identical)
         # A file without rows is an empty batch, not an error.
         if not load.rows:
-            return empty_receipt(chain, None)
-        _earlier_or_sound(chain, load, now, terms, load.next_version)
-        # No position: a batch in parts cannot be compared with a delivery event by event.
-        prepared = load.prepared(chain.limits.inline_keys)
+            return empty_receipt(chain, terms.position, skipped=load.skipped)
+        if earlier := _earlier_or_sound(chain, load, now, terms, load.next_version):
+            return earlier
+        prepared = load.prepared(chain.limits.inline_keys, positions)
         receipt = _commit(chain, load, prepared, now, terms)
         if receipt is not None:
-            return receipt
+            return replace(receipt, skipped=load.skipped)
 
 
 def _commit(
@@ -173,11 +180,7 @@ def _earlier_or_sound(
             batch, or its ``recorded_at`` does not fit.
         ConflictError: Another condition does not hold.
     """
-    if (
-        terms.position
-        and isinstance(batch, Batch)
-        and (earlier := earlier_receipt(chain, batch, terms.position))
-    ):
+    if terms.position and (earlier := earlier_receipt(chain, batch, terms.position)):
         return earlier
     check_expectations(chain, terms.expect)
     if problems := problems_of(chain, batch, now, since):

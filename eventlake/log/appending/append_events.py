@@ -33,10 +33,8 @@ def append_events(
     Raises:
         EventlakeError: See ``Lake.append``.
     """
-    # Both terms compare the batch with stored events, one by one, which needs it in memory.
-    is_compared = terms.position is not None or terms.skip_identical
     limits = chain.limits.batch
-    parts = None if is_compared else parts_of(events, limits.segment_rows)
+    parts = parts_of(events, limits.segment_rows)
     if parts is not None:
         # Storing many parts takes long: a chain of its own leaves other threads unblocked.
         own_chain = reopen(chain)

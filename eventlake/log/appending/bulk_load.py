@@ -5,22 +5,19 @@ nothing more is stored, but the checks go on, so that the caller sees every prob
 is garbage. Duplicates between parts are looked for only if every part is valid.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from eventlake.columns.hashing.leaves import Hashes, leaf_hashes
 from eventlake.columns.intake.envelope import Batch
 from eventlake.columns.intake.problems import Problem
-from eventlake.columns.keys.key_runs import Keys, distinct, doubled, rows_of
+from eventlake.columns.keys.key_runs import Keys, distinct, doubled, found_ids, rows_of
 from eventlake.columns.keys.keys import subject_keys
-from eventlake.columns.parquet import segments
-from eventlake.columns.schema import whole_columns
-from eventlake.core import layout
 from eventlake.errors import InvalidEventsError
 from eventlake.log.appending.check_corrections import (
     EVENT,
@@ -30,176 +27,183 @@ from eventlake.log.appending.check_corrections import (
     resolve_in,
 )
 from eventlake.log.appending.check_payloads import hint_for, payload_problems
-from eventlake.log.appending.duplicates import known_problems
+from eventlake.log.appending.duplicates import drop_known, drop_repeats, known_problems
 from eventlake.log.appending.known_ids import find_known
+from eventlake.log.appending.load import Load, hashes_of
 from eventlake.log.appending.read_events import by_row_and_field, checked_batch
 from eventlake.log.chain.chain import Chain
-from eventlake.log.chain.unfolded_keys import own_keys, stored_where_large
-from eventlake.log.store_batch import Piece, StoredBatch, new_commit_id, store_pieces
-from eventlake.storage import Storage, read_sized
+from eventlake.log.store_batch import Piece, store_pieces
 
 _KEY = ["source", "id"]
 
 
-@dataclass(frozen=True)
-class Load:
-    """A batch whose parts are stored.
-
-    Attributes:
-        storage: Where they are stored.
-        pieces: Their segments.
-        keys: The key of every row's ``(source, id)``.
-        subjects: The keys of their subjects.
-        recorded_at: The first and the last instant, if the batch is a copied history.
-        sequence: The sequence that the first event expects, if the batch names sequences.
-        next_version: The version of the next commit when storing began.
-        fence: The version of the newest fence when storing began.
-        schemas: SHA-256 of the catalogue that the parts were checked against.
-    """
-
-    storage: Storage
-    pieces: tuple[Piece, ...]
-    keys: Keys
-    subjects: Keys
-    recorded_at: pa.Array | None
-    sequence: pa.Array | None
-    next_version: int
-    fence: int | None
-    schemas: str | None
-
-    @property
-    def rows(self) -> int:
-        """The number of events."""
-        return len(self.keys)
-
-    @cached_property
-    def sorted_keys(self) -> Keys:
-        """``keys``, sorted."""
-        return np.sort(self.keys)
-
-    def number(self, row: int) -> int:
-        """The row itself, since no rows are dropped."""
-        return row
-
-    def pairs(self, rows: npt.NDArray[np.int64]) -> pl.DataFrame:
-        """``source`` and ``id`` of some rows, in ascending order, read from their segments."""
-        return self.read(rows, _KEY)
-
-    def read(self, rows: npt.NDArray[np.int64], columns: list[str]) -> pl.DataFrame:
-        """Text columns of some rows, in ascending order, read from their segments."""
-        # The events themselves are no longer in memory. Only rows under suspicion are read back.
-        found = [pl.DataFrame(schema=dict.fromkeys(columns, pl.String()))]
-        start = 0
-        for piece in self.pieces:
-            stop = start + len(piece.ranges.hashes)
-            wanted = rows[(rows >= start) & (rows < stop)] - start
-            if len(wanted):
-                path = layout.segment_path(piece.sha256)
-                table = segments.decode(
-                    read_sized(self.storage, path, piece.size_bytes), path, columns
-                )
-                found.append(pl.DataFrame(whole_columns(table, columns))[wanted])
-            start = stop
-        return pl.concat(found)
-
-    def prepared(self, inline_keys: int) -> StoredBatch:
-        """The stored batch, ready to be committed; more than ``inline_keys`` keys are stored."""
-        # The key file is written only after every part was found valid.
-        commit_id = new_commit_id()
-        own = own_keys(self.sorted_keys, self.subjects, (), commit_id)
-        keys = stored_where_large(self.storage, own, inline_keys)
-        return StoredBatch(
-            self.pieces, keys, commit_id, self.next_version, self.fence, self.schemas
-        )
-
-
-def store_load(chain: Chain, tables: Iterable[pa.Table]) -> Load:
+def store_load(chain: Chain, tables: Iterable[pa.Table], *, skip_identical: bool = False) -> Load:
     """Check and store the parts of a batch.
 
     Args:
         chain: The lake's log, refreshed.
         tables: The events in order, unchecked.
+        skip_identical: Leave out events that the lake or an earlier row holds byte-identically.
 
     Raises:
         InvalidEventsError: Some parts break rules, or the lake or another part holds an event;
             with the problems of all parts.
+        InvalidInputError: Events may be left out, and the batch names its sequences.
         StorageError: The store failed.
     """
-    # Read before the first part is stored: whatever changes later, ``holds`` notices it.
-    next_version, fence, schemas, watermark = (
-        chain.next_version,
-        chain.fence,
-        chain.schemas,
-        chain.watermark,
-    )
-    pieces: list[Piece] = []
-    keys: list[Keys] = []
-    subjects: list[Keys] = []
-    clock: list[pa.Array] = []
-    sequence: list[pa.Array] = []
-    problems: list[Problem] = []
-    open_references: list[pl.DataFrame] = []
+    loading = _Loading(chain, skip_identical=skip_identical)
     for table in tables:
-        rows = sum(map(len, keys))
+        loading.add(table)
+        del table  # makes room for the next part
+    return loading.finished()
+
+
+class _Loading:
+    """The parts of a batch that were stored so far."""
+
+    def __init__(self, chain: Chain, *, skip_identical: bool) -> None:
+        self._chain = chain
+        self._skips = skip_identical
+        # Before the first part is stored: whatever changes later, ``holds`` notices it.
+        self._next_version, self._fence = chain.next_version, chain.fence
+        self._schemas, self._watermark = chain.schemas, chain.watermark
+        self._given = 0
+        self._pieces: list[Piece] = []
+        self._keys: list[Keys] = []
+        self._numbers: list[npt.NDArray[np.int64]] = []
+        self._subjects: Keys = np.empty(0, np.uint64)
+        self._skipped: list[tuple[Keys, Hashes]] = []
+        self._seen: Keys = np.empty(0, np.uint64)
+        self._clock: list[pa.Array] = []
+        self._latest: pa.Array | None = None
+        self._sequence: pa.Array | None = None
+        self._problems: list[Problem] = []
+        self._references: list[pl.DataFrame] = []
+
+    @property
+    def _kept(self) -> int:
+        return sum(map(len, self._keys))
+
+    def add(self, table: pa.Table) -> None:
+        """Check the next part, and store it if all parts so far are valid."""
+        chain, before = self._chain, self._given
+        self._given += table.num_rows
+        problems: list[Problem] = []
         try:
-            part = checked_batch(table, limits=chain.limits.batch)
+            repeats = drop_repeats if self._skips else None
+            part = checked_batch(table, drop_repeats=repeats, limits=chain.limits.batch)
+            problems += self._order_problems(part, before)
+            if self._skips:
+                part = self._without_known(self._without_repeats(part))
+            problems += known_problems(find_known(chain, part), part)
+            problems += payload_problems(chain, part)
+            problems += self._correction_problems(part)
+            self._keep(part, before, store=not (self._problems or problems))
         except InvalidEventsError as error:
-            problems += [problem.shifted(rows) for problem in error.problems]
-            # Placeholders: later parts need the right row numbers for their own problems.
-            keys.append(np.empty(table.num_rows, np.uint64))
-            continue
-        own = [
-            *known_problems(find_known(chain, part), part),
-            *_order_problems(part, rows, clock, sequence),
-            *payload_problems(chain, part),
-        ]
-        if (named := references(part)) is not None:
-            left, wrong = resolve_in(named, part.frame.select(EVENT).with_row_index("at"))
-            open_references.append(left.frame.with_columns(pl.col("row") + rows))
-            own += wrong
-        problems += [problem.shifted(rows) for problem in own]
+            problems += error.problems
+        self._problems += [problem.shifted(before) for problem in problems]
+
+    def _keep(self, part: Batch, before: int, *, store: bool) -> None:
         # After a problem nothing will be committed, so nothing more is stored.
-        if not problems:
-            pieces += store_pieces(chain, part.encoding, watermark + rows, lambda _: None)
-        keys.append(part.keys)
+        if store and part.rows:
+            start = self._watermark + self._kept
+            self._pieces += store_pieces(self._chain, part.encoding, start, lambda _: None)
+        self._keys.append(part.keys)
         # Subjects repeat from part to part, so they are merged at once instead of collected.
-        subjects = [distinct(np.concatenate([*subjects, subject_keys(part.frame)]))]
-        clock += [] if part.recorded_at is None else [part.recorded_at[:1], part.recorded_at[-1:]]
-        sequence += [] if part.sequence is None else [part.sequence[:1]]
-        del part, table  # makes room for the next part
-    empty = np.empty(0, np.uint64)
-    load = Load(
-        storage=chain.storage,
-        pieces=tuple(pieces),
-        keys=np.concatenate([empty, *keys]),
-        subjects=np.concatenate([empty, *subjects]),
-        recorded_at=pa.concat_arrays([clock[0], clock[-1]]) if clock else None,
-        sequence=sequence[0] if sequence else None,
-        next_version=next_version,
-        fence=fence,
-        schemas=schemas,
-    )
-    problems = problems or [*_repeats(load), *_unresolved(chain, load, open_references)]
-    if problems:
-        raise InvalidEventsError(sorted(problems, key=by_row_and_field), hint_for(problems))
-    return load
+        self._subjects = distinct(np.concatenate([self._subjects, subject_keys(part.frame)]))
+        if part.recorded_at is not None and part.rows:
+            self._clock += [part.recorded_at[:1], part.recorded_at[-1:]]
+        if self._sequence is None and part.sequence is not None:
+            self._sequence = part.sequence[:1]
+        if self._skips:
+            self._numbers.append(part.own_numbers + before)
 
+    def _order_problems(self, part: Batch, before: int) -> list[Problem]:
+        """Check that a part continues the parts before it, which have ``before`` rows."""
+        problems = []
+        if part.recorded_at is not None and part.rows:
+            if self._latest is not None and part.recorded_at[0].value < self._latest[0].value:
+                message = (
+                    "expected non-decreasing instants in a copied history, "
+                    "this one is before the row above"
+                )
+                found = part.recorded_at[0].as_py()
+                problems.append(Problem(part.number(0), "recorded_at", message, found))
+            self._latest = part.recorded_at[-1:]
+        if (
+            part.sequence is not None
+            and self._sequence is not None
+            and part.sequence[0].as_py() != self._sequence[0].as_py() + before
+        ):
+            message = "expected dense sequences in order"
+            problems.append(Problem(0, "sequence", message, part.sequence[0].as_py()))
+        return problems
 
-def _order_problems(
-    part: Batch, rows: int, clock: Sequence[pa.Array], sequence: Sequence[pa.Array]
-) -> Iterator[Problem]:
-    """Check that a part continues the parts before it, which have ``rows`` rows."""
-    if part.recorded_at is not None and clock and part.recorded_at[0].value < clock[-1][0].value:
-        message = (
-            "expected non-decreasing instants in a copied history, this one is before the row above"
+    def _correction_problems(self, part: Batch) -> list[Problem]:
+        """Check corrections against the part; those of other events wait for the end."""
+        named = references(part)
+        if named is None:
+            return []
+        left, wrong = resolve_in(named, part.frame.select(EVENT).with_row_index("at"))
+        self._references.append(left.frame.with_columns(pl.col("row") + self._kept))
+        return [replace(problem, row=part.number(problem.row or 0)) for problem in wrong]
+
+    def _without_repeats(self, part: Batch) -> Batch:
+        """The part without events that an earlier part holds byte-identically."""
+        rows = rows_of(part.keys, found_ids(self._seen, part.sorted_keys))
+        # After a problem nothing is stored, and repeats are no longer looked for.
+        if not len(rows) or self._problems:
+            return part
+        keys = np.concatenate([*self._keys, *(keys for keys, _ in self._skipped)])
+        hashes = np.concatenate([hashes_of(self._pieces), *(one for _, one in self._skipped)])
+        earlier = {leaf.tobytes() for leaf in hashes[rows_of(keys, part.keys[rows])]}
+        own = leaf_hashes(part.frame[rows])
+        again = [row for row, leaf in zip(rows, own, strict=True) if leaf.tobytes() in earlier]
+        return part.without(np.array(again)) if again else part
+
+    def _without_known(self, part: Batch) -> Batch:
+        """The part without events that the lake holds byte-identically.
+
+        Raises:
+            InvalidEventsError: The lake holds a different event with the same ``(source, id)``.
+        """
+        # Stable, because that merges sorted runs in linear time.
+        self._seen = np.sort(np.concatenate([self._seen, part.sorted_keys]), kind="stable")
+        left = drop_known(self._chain, part)
+        if left is not part:
+            rows = np.flatnonzero(~np.isin(part.own_numbers, left.own_numbers))
+            # An event that is in the file once more is a repeat, and not counted again.
+            self._skipped.append((part.keys[rows], leaf_hashes(part.frame[rows])))
+        return left
+
+    def finished(self) -> Load:
+        """The whole batch.
+
+        Raises:
+            InvalidEventsError: A rule was broken in a part, or is broken between parts.
+        """
+        load = Load(
+            storage=self._chain.storage,
+            pieces=tuple(self._pieces),
+            keys=np.concatenate([np.empty(0, np.uint64), *self._keys]),
+            subjects=self._subjects,
+            recorded_at=(
+                pa.concat_arrays([self._clock[0], self._clock[-1]]) if self._clock else None
+            ),
+            sequence=self._sequence,
+            skipped=sum(len(keys) for keys, _ in self._skipped),
+            numbers=np.concatenate(self._numbers) if self._numbers else None,
+            next_version=self._next_version,
+            fence=self._fence,
+            schemas=self._schemas,
         )
-        yield Problem(0, "recorded_at", message, part.recorded_at[0].as_py())
-    if (
-        part.sequence is not None
-        and sequence
-        and part.sequence[0].as_py() != sequence[0][0].as_py() + rows
-    ):
-        yield Problem(0, "sequence", "expected dense sequences in order", part.sequence[0].as_py())
+        problems = self._problems or [
+            *_repeats(load),
+            *_unresolved(self._chain, load, self._references),
+        ]
+        if problems:
+            raise InvalidEventsError(sorted(problems, key=by_row_and_field), hint_for(problems))
+        return load
 
 
 def _repeats(load: Load) -> list[Problem]:
@@ -212,8 +216,10 @@ def _repeats(load: Load) -> list[Problem]:
     ):
         seen = first.setdefault((source, event_id), row)
         if seen != row:
-            message = f"expected (source, id) once in a batch, row {seen:,} has it already"
-            problems.append(Problem(row, "id", message, (source, event_id)))
+            message = (
+                f"expected (source, id) once in a batch, row {load.number(seen):,} has it already"
+            )
+            problems.append(Problem(load.number(row), "id", message, (source, event_id)))
     return problems
 
 
@@ -226,4 +232,5 @@ def _unresolved(chain: Chain, load: Load, named: Sequence[pl.DataFrame]) -> list
     left, problems = resolve_in(
         references_, load.read(rows, EVENT).with_columns(at=pl.Series(rows))
     )
-    return [*problems, *dangling_problems(chain, left)]
+    problems += dangling_problems(chain, left)
+    return [replace(problem, row=load.number(problem.row or 0)) for problem in problems]

@@ -9,11 +9,14 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from eventlake.columns.hashing.leaves import Hashes
 from eventlake.columns.keys.key_runs import Keys, rows_of
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.events_of_commits import events_of
 
 _KEY = ["source", "id"]
+_FEW_ROWS = 10_000
+"""For so many suspects, what may hold them is read in one pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,10 @@ class Incoming(Named, Protocol):
     def sequence(self) -> pa.Array | None:
         """The sequences that the batch expects, or just the first; otherwise None."""
 
+    @property
+    def leaf_hashes(self) -> Hashes:
+        """The leaf hash of every row."""
+
     def number(self, row: int) -> int:
         """The number of ``row`` in the batch as it was given."""
 
@@ -87,7 +94,18 @@ def known_events(
     for one in suspects:
         for some in one.versions:
             versions.update(version for version in some if version < chain.next_version)
-    for start, events in events_of(chain, versions, columns):
+    within = None
+    if columns != _KEY and len(rows) > _FEW_ROWS:
+        # A part of a large batch meets one part of a large commit: ids tell which.
+        found = [
+            (start, start + events.num_rows)
+            for start, events in events_of(chain, versions, _KEY)
+            if pl.DataFrame(events).join(pairs, on=_KEY, how="semi").height
+        ]
+        if not found:
+            return
+        within = min(start for start, _ in found), max(stop for _, stop in found)
+    for start, events in events_of(chain, versions, columns, within):
         stored = pl.DataFrame(events)
         matched = pairs.join(stored.select(_KEY).with_row_index("at"), on=_KEY).select(
             "row", "at", *_KEY

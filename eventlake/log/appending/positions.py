@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
 from eventlake.columns.hashing import leaves
-from eventlake.columns.intake.envelope import Batch
 from eventlake.core.attributes import ATTRIBUTES
 from eventlake.core.documents.commit import Commit
 from eventlake.core.documents.delivery import Delivery, Position
@@ -17,7 +17,15 @@ from eventlake.log.chain.events_of_commits import events_of
 from eventlake.log.chain.unfolded_keys import position_text
 
 
-def earlier_receipt(chain: Chain, batch: Batch, position: Position) -> Receipt | None:
+class Hashed(Protocol):
+    """A batch that is compared with another by its leaf hashes."""
+
+    @property
+    def leaf_hashes(self) -> leaves.Hashes:
+        """The leaf hash of every row."""
+
+
+def earlier_receipt(chain: Chain, batch: Hashed, position: Position) -> Receipt | None:
     """The first receipt of a batch that was appended before; None if it is the producer's next.
 
     Raises:
@@ -88,12 +96,11 @@ def check_next(position: Position, expected: int | None) -> None:
         )
 
 
-def _same_events(chain: Chain, commit: Commit, delivery: Delivery, batch: Batch) -> bool:
+def _same_events(chain: Chain, commit: Commit, delivery: Delivery, batch: Hashed) -> bool:
     """Whether a delivery holds exactly the events of ``batch``."""
-    # Cheapest first: most batches that reuse a position by mistake have another length.
-    if delivery.stop - delivery.start != batch.rows:
+    own = batch.leaf_hashes
+    if delivery.stop - delivery.start != len(own):
         return False
-    own = leaves.leaf_hashes(batch.frame)
     if (delivery.start, delivery.stop) == (commit.start, commit.stop):
         # The batch is the whole commit, whose segments name the hashes of their events.
         stored = CompactRange.empty(commit.start)

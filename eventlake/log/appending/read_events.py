@@ -50,6 +50,7 @@ def checked_batch(
     events: Any,
     *,
     drop_repeats: Callable[[Batch], Batch] | None = None,
+    ahead: bool = True,
     limits: BatchLimits = BATCH_LIMITS,
 ) -> Batch:
     """Read ``events`` and check every rule that needs no lake.
@@ -57,6 +58,7 @@ def checked_batch(
     Args:
         events: See ``Lake.append``.
         drop_repeats: Drops repeated events before they are refused as duplicates.
+        ahead: Whether segments are encoded during the checks, which most batches pass.
         limits: How the batch is encoded.
 
     Raises:
@@ -74,8 +76,8 @@ def checked_batch(
     problems += more
     if drop_repeats is not None and not problems:
         batch = drop_repeats(batch)
-    # Most batches are valid: their segments are encoded in the background during the checks.
-    encoding = batch.encoding if batch.rows and not problems and drop_repeats is None else None
+    ahead = ahead and drop_repeats is None
+    encoding = batch.encoding if batch.rows and not problems and ahead else None
     blame = {(problem.row, problem.field) for problem in problems}
     problems += [problem for problem in rule_problems(batch) if not _follows_from(problem, blame)]
     if problems:

@@ -33,7 +33,7 @@ class LogLimits:
 
     batch: BatchLimits = BATCH_LIMITS
     fold_weight: int = 640
-    tier_ratio: int = 32
+    tier_ratio: int = 48
     quick_weight: int = 65_536
     inline_keys: int = 512
     lookup_bytes: int = 250
