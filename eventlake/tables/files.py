@@ -98,20 +98,19 @@ def _complete(
         Whether nothing is missing now.
     """
     missing = [(one, table) for table in tables for one in table.missing()]
-    if missing:
-        # By segment, so that each is read once for all tables.
-        missing.sort(key=lambda pair: pair[0].placed[1].start)
-        with task(
-            "deriving event tables", sum(one.stop - one.start for one, _ in missing)
-        ) as advance:
-            for _, alike in groupby(missing, key=lambda pair: pair[0].placed[1].start):
-                pairs = list(alike)
-                for events in read_events(storage, pairs[0][0].placed, trust):
-                    _add(events, pairs)
-                    _limit_memory(tables, merged_rows, most_bytes)
-                advance(sum(one.stop - one.start for one, _ in pairs))
-        for table in tables:
-            table.store()
+    if not missing:
+        return True
+    # By segment, so that each is read once for all tables.
+    missing.sort(key=lambda pair: pair[0].placed[1].start)
+    with task("deriving event tables", sum(one.stop - one.start for one, _ in missing)) as advance:
+        for _, alike in groupby(missing, key=lambda pair: pair[0].placed[1].start):
+            pairs = list(alike)
+            for events in read_events(storage, pairs[0][0].placed, trust):
+                _add(events, pairs)
+                _limit_memory(tables, merged_rows, most_bytes)
+            advance(sum(one.stop - one.start for one, _ in pairs))
+    for table in tables:
+        table.store()
     return not any(table.missing() for table in tables)
 
 
