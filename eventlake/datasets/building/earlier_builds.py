@@ -119,10 +119,8 @@ class EarlierBuilds:
             reused: Whether rows of an earlier build were reused.
         """
         milliseconds = (time.monotonic_ns() - began) // 1_000_000
-        kept = self._costs
-        self._costs = (
-            Costs(kept.in_full, milliseconds) if reused else Costs(milliseconds, kept.anew)
-        )
+        costs = self._costs
+        self._costs = costs.with_reuse(milliseconds) if reused else costs.with_full(milliseconds)
 
     def add(self, archive: Archive, cutoffs: Cutoffs | None) -> None:
         """Record that the recipe made a dataset, whose spine has these cutoffs."""

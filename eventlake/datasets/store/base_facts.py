@@ -21,6 +21,10 @@ _MOST_ROWS = 1_000_000
 _SURE = 5
 """Common keys that two samples would have on average, if they have none and are apart."""
 _QUARTER = 0.25
+_CLEARLY = 0.75
+"""Share of the cost from scratch up to which reusing rows is cheaper, whatever else ran."""
+_BUILDS = 2
+"""Builds from scratch whose costs are kept."""
 
 _Natural = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT64)]
 _Key = Annotated[int, msgspec.Meta(ge=0, lt=1 << 48)]
@@ -61,25 +65,39 @@ class Entities(msgspec.Struct, frozen=True):
 
 
 class Costs(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How long the last builds of a series took, in milliseconds; None if that is not known.
+    """How long the last builds of a series took, in milliseconds.
 
     Attributes:
-        in_full: The last one from scratch.
-        anew: The last one that reused rows.
+        in_full: The last two from scratch, the newest first. One alone says little: the first build
+            of a process starts the engine, and the first of a history derives its event tables.
+        anew: The last one that reused rows; None if that is not known.
     """
 
-    in_full: _Natural | None = None
+    in_full: Annotated[tuple[_Natural, ...], msgspec.Meta(max_length=_BUILDS)] = ()
     anew: _Natural | None = None
+
+    def with_full(self, milliseconds: int) -> "Costs":
+        """The costs after another build from scratch."""
+        return Costs((milliseconds, *self.in_full)[:_BUILDS], self.anew)
+
+    def with_reuse(self, milliseconds: int) -> "Costs":
+        """The costs after another build that reused rows."""
+        return Costs(self.in_full, milliseconds)
 
     def favour_scratch(self, *, quick: int) -> bool:
         """Whether a build from scratch is probably cheaper than one that reuses rows.
 
+        Or whether that must be found out: both ways are tried before one is preferred.
+
         Args:
             quick: Milliseconds of a build that is not worth looking for what changed.
         """
-        if self.in_full is None:
+        if not self.in_full:
             return False
-        return self.in_full < quick or (self.anew is not None and self.anew > self.in_full)
+        least = min(self.in_full)
+        if least < quick or self.anew is None:
+            return least < quick
+        return len(self.in_full) < _BUILDS or self.anew > _CLEARLY * least
 
 
 class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
