@@ -23,8 +23,8 @@ from eventlake.features.planned.edges import LEAVE, Edge, Probe, number_probes, 
 from eventlake.features.planned.plan import Part, Plan
 
 _ALONG = """
-    WINDOW o AS (PARTITION BY {each} ORDER BY k, sequence ROWS UNBOUNDED PRECEDING)
-    QUALIFY lead(k) OVER (PARTITION BY {each} ORDER BY k, sequence) IS DISTINCT FROM k"""
+    WINDOW o AS (PARTITION BY entity ORDER BY k, sequence ROWS UNBOUNDED PRECEDING)
+    QUALIFY lead(k) OVER (PARTITION BY entity ORDER BY k, sequence) IS DISTINCT FROM k"""
 _AS_OF_JOIN = "\n    FROM q ASOF LEFT JOIN p ON {same} AND q.k > p.k"
 
 
@@ -57,9 +57,7 @@ def along_edges(
         )
         for part in parts
     }
-    extremes = {
-        part: f'"x{place}"' for place, part in enumerate(parts) if plan.strategy(part) == EXTREMES
-    }
+    extremes = _extremes(plan, parts)
     number = number_probes(
         (end, None if part in extremes else start) for part, (end, start) in looks.items()
     )
@@ -73,17 +71,28 @@ def along_edges(
         for part in parts
         if isinstance(part.kind, Added)
     }
-    aggregates = _aggregates(sums, extremes, can_expire=can_expire)
+    added, kept = _sums(sums), _kept(extremes, can_expire=can_expire)
     # The value and the instant of the last event at an edge are beside the sums.
     stored = [value_of(name) for name in _stored(plan, parts)]
-    events = _events_by_edge(plan, parts, edges, extremes, can_expire=can_expire)
-    running = [*(f"{column} OVER o AS {name}" for name, column in aggregates.items()), *stored]
+    # Extremes are read at the ends of their windows alone, and take half of the time of an edge.
+    ends = {looks[part][0].edge for part in extremes}
+    along = [
+        f"SELECT {place} AS a, entity, k, "
+        + ", ".join(
+            [
+                *_over(added),
+                *(_over(kept) if edge in ends else []),
+                *stored,
+            ]
+        )
+        + f"\n    FROM {_events_at(plan, parts, edge, extremes, can_expire=can_expire)}{_ALONG}"
+        for edge, place in edges.items()
+    ]
     # Made once for these events; only the join below depends on the rows.
     sums_table = tables.materialize(
-        f"WITH {', '.join([*ctes, events])}\nSELECT a, entity, k, {', '.join(running)} FROM g"
-        + _ALONG.format(each=", ".join(by))
+        f"WITH {', '.join(ctes)}\n" + "\nUNION ALL BY NAME ".join(along)
     )
-    shown = [*(f"p.{name}" for name in aggregates), *(f"p.{name}" for name in stored), "p.k"]
+    shown = [f"p.{name}" for name in (*added, *kept, *stored, "k")]
     same = " AND ".join(f"q.{name} = p.{name}" for name in by)
     shown_parts = [
         _part_in_sql(plan, place, part, looks[part], number=number, extremes=extremes, sums=sums)
@@ -104,20 +113,34 @@ def along_edges(
     return select_parts(plan, parts, ctes, found="b" if extremes and can_expire else "f")
 
 
-def _aggregates(
-    sums: Mapping[Part, tuple[str, str]], extremes: Mapping[Part, str], *, can_expire: bool
-) -> dict[str, str]:
-    """What is computed along the edges, by column."""
-    columns = dict(sums.values())
+def _extremes(plan: Plan, parts: Sequence[Part]) -> dict[Part, str]:
+    """The running extreme that each part reads; several parts may read the same."""
+    names: dict[tuple[str, bool], str] = {}
+    return {
+        part: names.setdefault((extreme_of(part), part.is_least), f'"x{place}"')
+        for place, part in enumerate(parts)
+        if plan.strategy(part) == EXTREMES
+    }
+
+
+def _over(columns: Mapping[str, str]) -> list[str]:
+    return [f"{column} OVER o AS {name}" for name, column in columns.items()]
+
+
+def _sums(sums: Mapping[Part, tuple[str, str]]) -> dict[str, str]:
+    """The running sums along each edge, by column."""
     # The same as count(*), in two thirds of its time.
-    columns["n"] = "row_number()"
+    return {**dict(sums.values()), "n": "row_number()"}
+
+
+def _kept(extremes: Mapping[Part, str], *, can_expire: bool) -> dict[str, str]:
+    """The running extremes, by column."""
     # Running extremes cannot forget, so events that expire are left to a tree.
     unexpired = " FILTER (u IS NULL)" if can_expire else ""
-    columns |= {
+    return {
         name: f"{'min' if part.is_least else 'max'}({extreme_of(part)}){unexpired}"
         for part, name in extremes.items()
     }
-    return columns
 
 
 def _stored(plan: Plan, parts: Sequence[Part]) -> dict[str, None]:
@@ -129,26 +152,18 @@ def _stored(plan: Plan, parts: Sequence[Part]) -> dict[str, None]:
     )
 
 
-def _events_by_edge(
-    plan: Plan,
-    parts: Sequence[Part],
-    edges: Mapping[Edge, int],
-    extremes: Mapping[Part, str],
-    *,
-    can_expire: bool,
+def _events_at(
+    plan: Plan, parts: Sequence[Part], edge: Edge, extremes: Mapping[Part, str], *, can_expire: bool
 ) -> str:
-    """The table ``g``: every event once for each edge ``a``, which it reaches at ``k``."""
+    """The events that reach an edge, each at ``k``, as a query in brackets."""
     raw = dict.fromkeys(value_of(part.column) for part in parts if part.column)
     if any(part.is_placed for part in extremes):
         raw["place"] = None
     if can_expire and extremes:
         raw["u"] = None
-    each = []
-    for edge, place in edges.items():
-        key = key_of(edge, has_validity=plan.has_validity, can_expire=can_expire)
-        shown = [f"{place} AS a", "entity", f"{key} AS k", "sequence", *raw]
-        each.append(f"SELECT {', '.join(shown)} FROM e{_edge_filter(edge)}")
-    return "g AS (\n    " + "\n    UNION ALL ".join(each) + ")"
+    key = key_of(edge, has_validity=plan.has_validity, can_expire=can_expire)
+    shown = ["entity", f"{key} AS k", "sequence", *raw]
+    return f"(SELECT {', '.join(shown)} FROM e{_edge_filter(edge)})"
 
 
 def _probed(number: Mapping[Probe, int], edges: Mapping[Edge, int]) -> str:

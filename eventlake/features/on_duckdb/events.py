@@ -118,13 +118,14 @@ def _column(name: str) -> str:
     return "epoch_us(CASE WHEN corrects IS NULL THEN recorded_at ELSE time END)"
 
 
-def is_counted(plan: Plan, *, few: bool) -> bool:
-    """Whether places are counted from 1.
+def is_counted(plan: Plan, parts: Sequence[Part], *, few: bool) -> bool:
+    """Whether places are counted from 1, which takes a sort of the events.
 
-    Edges need it, as they subtract places. So do relations: one event may belong to an entity at
-    several intervals, and would be there twice under one time and sequence.
+    Parts that subtract places along an edge need it. So do relations: one event may belong to an
+    entity at several intervals, and would be there twice under one time and sequence.
     """
-    return bool(plan.related) or not few
+    subtracted = any(part.place and plan.strategy(part) == PLACES for part in parts)
+    return bool(plan.related) or (subtracted and not few)
 
 
 def placed(events: str, *, counted: bool) -> str:

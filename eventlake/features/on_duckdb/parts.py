@@ -143,7 +143,7 @@ def joins(
         columns = [part.column for part in some if part.column]
         events = events_of(plan, stream, columns, can_expire=can_expire)
         if any(part.is_placed for part in some):
-            events = placed(f"(\n    {events})", counted=is_counted(plan, few=True))
+            events = placed(f"(\n    {events})", counted=is_counted(plan, some, few=True))
         tables = {"names": names_of(plan), "rows": rows_of(plan), "e": events}
         ctes = [f"{name} AS MATERIALIZED (\n    {query})" for name, query in tables.items()]
         yield some, _in_order(joined(plan, some, ctes, can_expire=can_expire))
@@ -189,7 +189,7 @@ def _queries(
     if any(
         part.is_placed and (few or plan.strategy(part) != PLACES or part.place) for part in parts
     ):
-        counted = is_counted(plan, few=few)
+        counted = is_counted(plan, parts, few=few)
         shown = placed(events, counted=counted)
         shown = f"SELECT * FROM {tables.materialize(shown)}" if counted else shown
     # DuckDB would copy what a query uses more than once; the events are in a table already.
