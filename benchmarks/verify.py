@@ -1,7 +1,8 @@
 """Verification, against reading and hashing the same segments with SHA-256.
 
 *Shallow* re-hashes every file. *Deep* also decodes every segment, hashes every event again, makes
-the manifest's keys again and looks for ids that stand twice.
+the manifest's keys again and looks for ids that stand twice. Where types have schemas, it also reads
+every payload and derives every event table again.
 """
 
 import hashlib
@@ -9,7 +10,10 @@ from pathlib import Path
 
 from append import full_lake
 from data import Setting, scratch
-from measure import Candidate, Row, interleaved
+from measure import Candidate, Row, Table, interleaved
+from schemas_of import schemas
+
+import eventlake as el
 
 FLOOR, SHALLOW, DEEP = "sha256 of the segments", "lake.verify()", "lake.verify(deep=True)"
 
@@ -17,6 +21,18 @@ FLOOR, SHALLOW, DEEP = "sha256 of the segments", "lake.verify()", "lake.verify(d
 def hash_files(files: list[str]) -> list[str]:
     """The floor."""
     return [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files]
+
+
+def typed_tables(lake: el.Lake, setting: Setting) -> Table:
+    """The same lake, with a schema and an event table for every type."""
+    events = setting.events(setting.size(1_000_000, 50_000))
+    for event_type, schema in schemas(events).items():
+        lake.register(event_type, schema)
+    types = " UNION ALL ".join(f'SELECT count(*) FROM "{one}"' for one in lake.schemas())
+    lake.snapshot().sql(types)
+    deep = Candidate(DEEP, lambda: lake.verify(deep=True))
+    title = f"verify, {len(lake.schemas())} types with schemas and event tables"
+    return interleaved(title, lake.watermark, [deep], setting.times(3))
 
 
 def row(setting: Setting) -> Row:
@@ -35,9 +51,13 @@ def row(setting: Setting) -> Row:
         report = lake.verify(deep=True)
         assert report.ok, report.problems
         segments = sum(Path(file).stat().st_size for file in files)
-    result.tables.append(measured)
+        typed = typed_tables(lake, setting)
+    result.tables += [measured, typed]
     wall = {line.name: line.wall_ms / 1e3 for line in measured.lines}
     result.add("deep", "", rows * batches / wall[DEEP], "events/s", 1_000_000, at_most=False)
+    cpu = (measured.get(DEEP, "cpu_ms") or 0) / 1e3 / (rows * batches / 1e6)
+    result.add("deep: CPU of a million events", "", cpu, "s")
+    result.add("deep, with schemas and event tables", "", typed.lines[0].per_second, "events/s")
     result.add(
         "shallow, all bytes that it reads",
         "",

@@ -16,7 +16,7 @@ from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.errors import EventlakeError
 from eventlake.history.verifying.manifest import rows_from_log
 from eventlake.history.verifying.report import Tally
-from eventlake.history.verifying.seen_events import SeenEvents
+from eventlake.history.verifying.seen_events import Events, SeenEvents
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.check_derived import same_keys
 from eventlake.log.chain.entry import Entry
@@ -52,9 +52,10 @@ def verify_keys(
         return
     commits = [entries[version].commit for version in range(chain.next_version)]
     versions = np.searchsorted(
-        [commit.stop for commit in commits], np.arange(events.height), side="right"
+        [commit.stop for commit in commits], np.arange(events.rows.height), side="right"
     )
-    events = events.with_columns(version=pl.Series(versions, dtype=pl.UInt32))
+    rows = events.rows.with_columns(version=pl.Series(versions, dtype=pl.UInt32))
+    events = replace(events, rows=rows)
     stored = _Stored(chain.storage, files, tally)
     _verify_recent(stored, commits, events)
     _verify_tiers(stored, entries, commits, events)
@@ -101,14 +102,15 @@ class _Stored:
             self.blame_once(path, error)
 
 
-def _verify_recent(stored: _Stored, commits: Sequence[Commit], events: pl.DataFrame) -> None:
+def _verify_recent(stored: _Stored, commits: Sequence[Commit], events: Events) -> None:
     """Check that every commit carries the keys of the one before and its own."""
     before: Recent = NOTHING_RECENT
     with task("comparing the keys of commits", len(commits)) as advance:
         for commit in commits:
             advance(1)
-            part = events.slice(commit.start, commit.stop - commit.start)
-            subjects: Keys = subject_keys(part) if part.height else _NOTHING
+            part = events.rows.slice(commit.start, commit.stop - commit.start)
+            names = events.names.gather(part["subject"].drop_nulls().unique())
+            subjects: Keys = subject_keys(names.to_frame("subject")) if part.height else _NOTHING
             own = own_keys(
                 np.sort(part["key"].to_numpy()),
                 subjects,
@@ -140,7 +142,7 @@ def _expected(before: Recent, commit: Commit, own: OwnKeys) -> Recent:
 
 
 def _verify_tiers(
-    stored: _Stored, entries: Mapping[int, Entry], commits: Sequence[Commit], events: pl.DataFrame
+    stored: _Stored, entries: Mapping[int, Entry], commits: Sequence[Commit], events: Events
 ) -> None:
     """Check that every tier matches the commits that it summarizes, and their events."""
     tiers = list(dict.fromkeys(tier for commit in commits for tier in commit.tiers))
@@ -158,15 +160,18 @@ def _verify_tiers(
             advance(tier.stop - tier.start)
 
 
-def _rebuild_keys(commits: Sequence[Commit], tier: Tier, events: pl.DataFrame) -> KeyRun:
+def _rebuild_keys(commits: Sequence[Commit], tier: Tier, events: Events) -> KeyRun:
     """Rebuild the keys of a tier from its commits and their events."""
     shift = shift_of(tier.start, tier.stop)
     first, stop = commits[0].start, commits[-1].stop
-    part = events.slice(first, stop - first)
+    part = events.rows.slice(first, stop - first)
     cells = (part["version"].to_numpy().astype(np.uint64) >> np.uint64(shift)) - np.uint64(
         tier.start >> shift
     )
-    keys, versions = subject_heads(part["subject"], part["version"])
+    newest_rows = part.drop_nulls("subject").group_by("subject").agg(pl.max("version"))
+    keys, versions = subject_heads(
+        events.names.gather(newest_rows["subject"]), newest_rows["version"]
+    )
     own = [
         own_keys(
             _NOTHING, None, [one.position for one in commit.deliveries], commit.commit_id

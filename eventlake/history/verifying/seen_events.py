@@ -20,14 +20,18 @@ class SegmentSummary:
 
     segment: Segment
     keys: Keys
-    subjects: pl.Series
+    subjects: pa.DictionaryArray
 
     @classmethod
-    def of(cls, segment: Segment, events: pl.DataFrame) -> "SegmentSummary":
-        """Summarize a segment's events."""
-        if "subject" not in events.columns:
-            events = events.with_columns(subject=pl.lit(None, pl.String))
-        return cls(segment, event_keys(events), events["subject"])
+    def of(cls, segment: Segment, table: pa.Table, frame: pl.DataFrame) -> "SegmentSummary":
+        """Summarize a segment's events, which are given as a table and as a frame."""
+        subjects = (
+            table.column("subject").combine_chunks()
+            if "subject" in table.column_names
+            else pa.nulls(table.num_rows, pa.string())
+        )
+        # Many events share their subject, and numbers are grouped faster than texts.
+        return cls(segment, event_keys(frame), subjects.dictionary_encode())
 
     @classmethod
     def joined(cls, segment: Segment, parts: Sequence["SegmentSummary"]) -> "SegmentSummary":
@@ -35,8 +39,25 @@ class SegmentSummary:
         return cls(
             segment,
             np.concatenate([part.keys for part in parts]),
-            pl.concat([part.subjects for part in parts]),
+            _together([part.subjects for part in parts]),
         )
+
+
+def _together(parts: Sequence[pa.DictionaryArray]) -> pa.DictionaryArray:
+    return pa.chunked_array(parts).combine_chunks()
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """The key and the subject of every event of a history.
+
+    Attributes:
+        rows: ``key``, and ``subject`` as a number or null.
+        names: The subjects by their numbers, each once.
+    """
+
+    rows: pl.DataFrame
+    names: pl.Series
 
 
 class SeenEvents:
@@ -49,8 +70,8 @@ class SeenEvents:
         """Add the next segment."""
         self._seen.append(seen)
 
-    def events(self, watermark: int) -> pl.DataFrame | None:
-        """``key`` and ``subject`` of the events ``[0, watermark)``; None if some are missing."""
+    def events(self, watermark: int) -> Events | None:
+        """The events ``[0, watermark)``; None if some are missing."""
         stop = 0
         for seen in self._seen:
             if seen.segment.start != stop:
@@ -59,9 +80,9 @@ class SeenEvents:
         # Keys of a history with gaps would differ from those stored.
         if stop != watermark or not watermark:
             return None
-        return pl.DataFrame(
-            {"key": self._keys(), "subject": pl.concat([seen.subjects for seen in self._seen])}
-        )
+        subjects = _together([seen.subjects for seen in self._seen])
+        rows = {"key": self._keys(), "subject": pl.Series(subjects.indices, dtype=pl.Int32)}
+        return Events(pl.DataFrame(rows), pl.Series(subjects.dictionary, dtype=pl.String))
 
     def repeated(
         self, read: Callable[[Segment], pa.Table]

@@ -146,8 +146,8 @@ def _check_events(
     """
     seen: list[SegmentSummary] = []
 
-    def summarize(events: pl.DataFrame) -> None:
-        seen.append(SegmentSummary.of(segment, events))
+    def summarize(table: pa.Table, frame: pl.DataFrame) -> None:
+        seen.append(SegmentSummary.of(segment, table, frame))
 
     problems = wrong_claims(summary, segment, data, path, summarize)
     return problems, SegmentSummary.joined(segment, seen) if seen else None

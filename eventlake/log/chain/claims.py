@@ -43,7 +43,7 @@ def wrong_claims(
     segment: Segment,
     data: bytes,
     path: str,
-    look: "Callable[[pl.DataFrame], None] | None" = None,
+    look: "Callable[[pa.Table, pl.DataFrame], None] | None" = None,
 ) -> list[str]:
     """List the claims of a commit about a segment that its events contradict.
 
@@ -52,7 +52,7 @@ def wrong_claims(
         segment: The claims.
         data: The segment's bytes, already checked against its hash.
         path: The segment's path.
-        look: Called with every batch of events.
+        look: Called with every batch of events, as a table and as a frame.
 
     Raises:
         CorruptionError: The bytes are not a Parquet file of events.
@@ -75,7 +75,7 @@ def wrong_claims(
         hashes.append(leaf_hashes(frame))
         statistics.append(segments.statistics(table))
         if look is not None:
-            look(frame)
+            look(table, frame)
         problems += _assigned_problems(table, segment.start + rows, last)
         rows, columns = rows + table.num_rows, tuple(table.column_names)
         last = table.column("recorded_at")[-1].value if "recorded_at" in columns else None
