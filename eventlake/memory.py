@@ -21,6 +21,8 @@ _MIN_BYTES = 4 << 30
 """The libraries reserve about two gigabytes of address space that the kernel counts."""
 _BATCH_BYTES, _BATCHES = 64 << 20, 64
 """Larger batches are no faster; a process may hold some twenty of them."""
+_LEAST_ENGINE_BYTES = 64 << 20
+"""With less, DuckDB cannot run a query of a few operators."""
 _PART = 4
 """Batches in a part."""
 _UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -71,6 +73,18 @@ def part_bytes() -> int:
         InvalidInputError: See ``limit_bytes``.
     """
     return _PART * batch_bytes()
+
+
+def engine_bytes() -> int | None:
+    """Memory in bytes that a database may take before it spills; None for its own default.
+
+    This is half of ``EVENTLAKE_MEMORY``: what an engine is given and what it returns need the rest.
+
+    Raises:
+        InvalidInputError: See ``limit_bytes``.
+    """
+    given = bytes_named(VARIABLE)
+    return None if given is None else max(given // 2, _LEAST_ENGINE_BYTES)
 
 
 def bytes_named(variable: str, least: int = 1) -> int | None:

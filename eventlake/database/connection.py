@@ -15,9 +15,10 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from eventlake.core.sql import quoted
+from eventlake.core.sql import integer, quoted
 from eventlake.database.files import openable
 from eventlake.errors import InvalidInputError, NotIdenticalError
+from eventlake.memory import engine_bytes
 from eventlake.storage.scratch import scratch
 
 _MOST_THREADS = 256
@@ -48,8 +49,8 @@ class Resources:
 
     Attributes:
         threads: From 1 to 256; None for one per processor.
-        memory: The memory limit, such as ``4GB`` or ``300MB``, up to 1 TB; None for DuckDB's
-            default, 80 percent of the machine's memory.
+        memory: The memory limit, such as ``4GB`` or ``300MB``, up to 1 TB; None for
+            ``memory.engine_bytes()``, else DuckDB's default, 80 percent of the machine's memory.
         ordered: Whether rows keep the order of their input if there is no ORDER BY.
         file_cache: Whether the contents of files are cached for later queries.
 
@@ -86,6 +87,8 @@ class Resources:
             config["threads"] = self.threads
         if self.memory is not None:
             config["memory_limit"] = self.memory
+        elif (most := engine_bytes()) is not None:
+            config["memory_limit"] = f"{integer(most)}B"
         return config
 
 
@@ -170,7 +173,6 @@ def open_database(
     resources: Resources = DEFAULT,
     *,
     folders: Iterable[str | Path] = (),
-    stored_in: Path | None = None,
 ) -> duckdb.DuckDBPyConnection:
     """Open a locked database in UTC.
 
@@ -180,7 +182,6 @@ def open_database(
         files: Files that it may read; names are taken literally.
         resources: What it may use.
         folders: Folders whose files it may read too, at any depth.
-        stored_in: A file for its tables, which must not exist; None for memory.
 
     Raises:
         InvalidInputError: DuckDB cannot open a file by its name, and there is no folder for
@@ -191,7 +192,7 @@ def open_database(
     # that nothing is spilled.
     spill_folder = "" if folder is None else f"{folder}/{next(_numbers)}"
     config = {**_CONFIG, **resources.config(), "temp_directory": spill_folder}
-    connection = duckdb.connect(":memory:" if stored_in is None else str(stored_in), config=config)
+    connection = duckdb.connect(":memory:", config=config)
     # The order matters: the lists of files can only be set before the lock.
     connection.execute(
         f"SET TimeZone = 'UTC'; "

@@ -1,4 +1,4 @@
-"""The DuckDB database of an import, which may be larger than memory."""
+"""The DuckDB database of an import, which spills what is larger than its memory."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -9,10 +9,14 @@ from tempfile import gettempdir
 
 import duckdb
 
-from eventlake.database import open_database
+from eventlake.core.sql import integer
+from eventlake.database import DEFAULT, Resources, open_database
 from eventlake.errors import InvalidInputError, StorageError
 from eventlake.importing.rules import Table
+from eventlake.memory import limit_bytes
 from eventlake.storage.scratch import temporary_folder
+
+_MOST_BYTES, _LEAST_BYTES = 512_000_000, 64_000_000
 
 
 @contextmanager
@@ -31,6 +35,7 @@ def database(
     Raises:
         StorageError: The disk or memory is full.
     """
+    # Not in a file: DuckDB would compress and sync what is read a few times and then deleted.
     files = [file_of(table, given) for table in tables if table.query is None]
     try:
         with (
@@ -38,7 +43,7 @@ def database(
             open_database(
                 files,
                 folders=[input_folder(given), folder],
-                stored_in=folder / "import.duckdb",
+                resources=resources_of(tables),
             ) as connection,
         ):
             yield connection, folder
@@ -50,7 +55,7 @@ def database(
         if is_disk_full(reason):
             message = (
                 f"the folder for temporary files, {gettempdir()}, is full: "
-                "an import needs about as much room there as its input has"
+                "an import needs about twice as much room there as its input has"
             )
             hint = "make room, or name another folder by the environment variable TMPDIR."
             raise StorageError(message, hint, path=gettempdir()) from error
@@ -65,6 +70,14 @@ def database(
             )
             raise StorageError(message, hint, path=str(given)) from error
         raise
+
+
+def resources_of(tables: Sequence[Table]) -> Resources:
+    """Bounded memory, unless the mapping has queries, which may sort what DuckDB cannot spill."""
+    if any(table.query is not None for table in tables):
+        return DEFAULT
+    most = min(_MOST_BYTES, limit_bytes() // 4)
+    return Resources(memory=f"{integer(max(most, _LEAST_BYTES) // 10**6)}MB")
 
 
 def input_folder(given: Path) -> Path:

@@ -22,6 +22,7 @@ from eventlake.importing.problems import ImportProblem, Problems
 from eventlake.importing.staged import Staged
 from eventlake.importing.tables import Tables
 from eventlake.lake import Lake
+from eventlake.memory import part_bytes
 from eventlake.progress import task
 from eventlake.public_calls import helpful, verb
 from eventlake.storage.foreign import ROWS, foreign
@@ -246,15 +247,22 @@ def _import(
             missing,
             lake.checkpoint,
             dry_run,
-            pl.DataFrame(staged.batch(0, FIRST)),
+            pl.DataFrame(staged.events(0, FIRST)),
             problems.all(),
         )
         return done if dry_run else _append(lake, staged, done)
 
 
 @contextmanager
-def staged_events(given: Path, mapping: ImportMapping) -> Iterator[tuple[Staged, Problems]]:
+def staged_events(
+    given: Path, mapping: ImportMapping, most_bytes: int | None = None
+) -> Iterator[tuple[Staged, Problems]]:
     """The events of an input in order, without rows that have problems, and these problems.
+
+    Args:
+        given: The file or folder to import.
+        mapping: How its rows become events.
+        most_bytes: Maximum bytes of events in memory; by default half of ``memory.part_bytes()``.
 
     Raises:
         InvalidEventsError: Lines of a file are broken.
@@ -266,7 +274,7 @@ def staged_events(given: Path, mapping: ImportMapping) -> Iterator[tuple[Staged,
         tables = Tables(connection, scratch, given, mapping.tables)
         for rules in mapping.events:
             tables.check_columns(rules)
-        staged = Staged(connection, mapping)
+        staged = Staged(connection, mapping, scratch, most_bytes or part_bytes() // 2)
         for rules in mapping.events:
             for rows in tables.rows(rules):
                 staged.add(events_of(rows, rules, staged.keys, problems))
@@ -282,24 +290,33 @@ def _check_rules(lake: Lake, staged: Staged, delivered: int, problems: Problems)
 
     This happens before the first batch is appended, so that a wrong row leaves nothing behind.
     """
-    start, whole = 0, not problems
+    whole = not problems
     with task("checking events", staged.total) as advance:
-        for number, batch in enumerate(staged.batches()):
-            stop = start + batch.num_rows
-            found = lake.check(batch) if number >= delivered else []
-            if any(problem.field == "corrects" for problem in found):
-                # An event may correct one of an earlier batch, which the lake does not have yet, or
-                # one of a row that was left out.
-                here = staged.corrects_here(start, stop)
-                found = [
-                    one
-                    for one in found
-                    if one.field != "corrects" or (whole and start + (one.row or 0) not in here)
-                ]
-            for problem in _by_table(staged, start, stop, found):
-                problems.add(problem)
-            start = stop
-            advance(batch.num_rows)
+        for number, (start, stop) in enumerate(staged.batches()):
+            if number >= delivered:
+                for problem in _broken_rules(lake, staged, start, stop, whole=whole):
+                    problems.add(problem)
+            advance(stop - start)
+
+
+def _broken_rules(
+    lake: Lake, staged: Staged, start: int, stop: int, *, whole: bool
+) -> Iterator[ImportProblem]:
+    """The problems of the batch ``[start, stop)``, by rules that need no other event of it."""
+    for part in staged.parts(start, stop):
+        end = start + part.num_rows
+        found = lake.check(part)
+        if any(problem.field == "corrects" for problem in found):
+            # An event may correct one of an earlier part, which the lake does not have yet, or one
+            # of a row that was left out.
+            here = staged.corrects_here(start, end)
+            found = [
+                one
+                for one in found
+                if one.field != "corrects" or (whole and start + (one.row or 0) not in here)
+            ]
+        yield from _by_table(staged, start, end, found)
+        start = end
 
 
 def _by_table(
@@ -319,18 +336,19 @@ def _by_table(
 
 
 def _append(lake: Lake, staged: Staged, done: Import) -> Import:
-    appended, start, checkpoint = 0, 0, done.checkpoint
+    appended, checkpoint = 0, done.checkpoint
     with task("appending events", done.events) as advance:
         # From the first batch on: the lake answers a delivered batch with its first receipt, and
         # refuses it if the input has changed.
-        for position, batch in enumerate(staged.batches()):
+        for position, (start, stop) in enumerate(staged.batches()):
             try:
-                receipt = lake.append(batch, producer=done.producer, position=position)
+                receipt = lake.append(
+                    staged.batch(start, stop), producer=done.producer, position=position
+                )
             except ConflictError as error:
                 raise ConflictError(error.message, _CHANGED, **error.facts) from error
             except InvalidEventsError as error:
                 # Another writer has appended since the batch was checked.
-                stop = start + batch.num_rows
                 hint = (
                     f"the {position:,} batches before stay; "
                     "correct the rows, or give another producer what is left."
@@ -342,9 +360,8 @@ def _append(lake: Lake, staged: Staged, done: Import) -> Import:
                     outcome="nothing of it was appended",
                 ) from error
             appended += 0 if receipt.repeated else receipt.count
-            start += batch.num_rows
             checkpoint = receipt.checkpoint
-            advance(batch.num_rows)
+            advance(stop - start)
     return replace(done, appended=appended, checkpoint=checkpoint)
 
 

@@ -1,19 +1,28 @@
 """The events of an import in its database: ordered, checked as a whole, and read in batches."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import duckdb
+import numpy as np
 import polars as pl
+import polars.selectors as cs
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from eventlake.columns.schema import INSTANT
 from eventlake.core.attributes import ATTRIBUTES
 from eventlake.core.instants import format_instant
-from eventlake.core.sql import integer
+from eventlake.core.sql import identifier, integer
 from eventlake.importing.mapping import ImportMapping
+from eventlake.importing.placed_rows import PlacedRows, stops_of
 from eventlake.importing.problems import ImportProblem, Problems
 
 _INSTANTS = ("time", "recorded_at")
+_STEPS = 4_096
+"""Steps of places whose sizes are counted: the files of a sort end at steps."""
+_ROW_BYTES = 64
+"""About what a row takes besides its text."""
 _CORRECTED = "staged.events c JOIN staged.events t ON t.source = c.source AND t.id = c.corrects"
 _CORRECTS_WRONG = (
     "CASE WHEN t.rowid >= c.rowid "
@@ -38,15 +47,26 @@ class Staged:
     Args:
         connection: The import's database.
         mapping: Defines the order.
+        scratch: A folder for temporary files.
+        most_bytes: Maximum bytes of events in memory, except for a single one's.
 
     Attributes:
         keys: Number of key columns.
         total: Number of events; 0 before ``arrange``.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, mapping: ImportMapping) -> None:
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        mapping: ImportMapping,
+        scratch: Path,
+        most_bytes: int,
+    ) -> None:
         self._connection = connection
         self._mapping = mapping
+        self._scratch = scratch
+        self._most_bytes = most_bytes
+        self._added = [0]
         self.keys = max(len(block.order) for block in mapping.events)
         self.total = 0
         self._key_names = [f"key{number}" for number in range(self.keys)]
@@ -59,12 +79,16 @@ class Staged:
         connection.execute("CREATE SCHEMA staged")
         connection.execute(
             "CREATE TABLE staged.unordered "
-            f"(block INTEGER, row BIGINT, recorded_at BIGINT, {attributes}{keys})"
+            f"(block INTEGER, row BIGINT, recorded_at BIGINT, bytes BIGINT, {attributes}{keys})"
         )
 
     def add(self, events: pl.DataFrame) -> None:
-        """Add events from ``events_of``."""
-        self._connection.register("more events", events.to_arrow())
+        """Add events from ``events_of``; not many, because they are sorted as they are added."""
+        texts = pl.sum_horizontal(_ROW_BYTES, cs.string().str.len_bytes().fill_null(0))
+        self._added.append(self._added[-1] + events.height)
+        self._connection.register(
+            "more events", events.with_columns(texts.cast(pl.Int64).alias("bytes")).to_arrow()
+        )
         self._connection.execute('INSERT INTO staged.unordered BY NAME FROM "more events"')
         self._connection.unregister("more events")
 
@@ -80,12 +104,45 @@ class Staged:
             if self._mapping.file_order
             else ", ".join(["time NULLS FIRST", "block", *self._key_names])
         )
-        # DuckDB numbers the rows of a new table in the order of the query.
-        self._connection.execute(
-            f"CREATE TABLE staged.events AS FROM staged.unordered ORDER BY {order}"
-        )
-        self._connection.execute("DROP TABLE staged.unordered")
+        held = self._connection.execute("SELECT sum(bytes) FROM staged.unordered").fetchall()
+        if (held[0][0] or 0) <= self._most_bytes:
+            # DuckDB numbers the rows of a new table in the order of the query.
+            self._connection.execute(
+                f"CREATE TABLE staged.events AS FROM staged.unordered ORDER BY {order}"
+            )
+            self._connection.execute("DROP TABLE staged.unordered")
+        else:
+            self._arrange_by_place(order)
         self.total = self._count()
+
+    def _arrange_by_place(self, order: str) -> None:
+        """Order more events than fit into memory: first their places, then the events by place."""
+        self._connection.execute(
+            "CREATE TABLE staged.sorted AS "
+            f"SELECT rowid AS old, bytes FROM staged.unordered ORDER BY {order}, rowid"
+        )
+        step = -(-self._added[-1] // _STEPS)
+        sizes = self._connection.execute(
+            f"SELECT sum(bytes)::BIGINT FROM staged.sorted "
+            f"GROUP BY rowid // {integer(step)} ORDER BY rowid // {integer(step)}"
+        ).fetchall()
+        # By the old number of an event, so that the places of some are one range.
+        self._connection.execute(
+            "CREATE TABLE staged.places AS SELECT rowid AS place FROM staged.sorted ORDER BY old"
+        )
+        self._connection.execute("DROP TABLE staged.sorted")
+        placed = PlacedRows(
+            self._scratch, stops_of([size for (size,) in sizes], step, self._most_bytes)
+        )
+        for start, stop in zip(self._added, self._added[1:], strict=False):
+            places = self._read("place", start, stop, "places").column("place")
+            placed.add(self._read("*", start, stop, "unordered"), np.asarray(places))
+        self._connection.execute("CREATE TABLE staged.events AS FROM staged.unordered LIMIT 0")
+        self._connection.execute("DROP TABLE staged.unordered; DROP TABLE staged.places")
+        for events in placed.in_order():
+            self._connection.register("more events", events)
+            self._connection.execute('INSERT INTO staged.events BY NAME FROM "more events"')
+            self._connection.unregister("more events")
 
     def _count(self) -> int:
         return int(self._connection.execute("SELECT count(*) FROM staged.events").fetchall()[0][0])
@@ -147,14 +204,42 @@ class Staged:
                 )
             )
 
-    def batches(self) -> Iterator[pa.Table]:
-        """Yield the events as ``Lake.append`` takes them, ``batch_events`` in each batch."""
+    def batches(self) -> Iterator[tuple[int, int]]:
+        """Yield the bounds of the batches, of ``batch_events`` each."""
         size = self._mapping.batch_events
         for start in range(0, self.total, size):
-            yield self.batch(start, start + size)
+            yield start, min(start + size, self.total)
 
-    def batch(self, start: int, stop: int) -> pa.Table:
-        """The events ``[start, stop)``."""
+    def parts(self, start: int, stop: int) -> Iterator[pa.Table]:
+        """The events ``[start, stop)`` in tables of bounded bytes, with at least one event each."""
+        held, sizes = 0, self._read("bytes", start, stop).column("bytes").to_pylist()
+        for number, size in enumerate(sizes, start):
+            if held and held + size > self._most_bytes:
+                yield self.events(start, number)
+                start, held = number, 0
+            held += size
+        if start < stop:
+            yield self.events(start, stop)
+
+    def batch(self, start: int, stop: int) -> pa.Table | Path:
+        """The events ``[start, stop)`` for ``Lake.append``: a table, or a large batch's file.
+
+        The file is replaced by that of the next large batch.
+        """
+        parts = self.parts(start, stop)
+        first = next(parts)
+        if first.num_rows == stop - start:
+            return first
+        file = self._scratch / "batch.parquet"
+        with pq.ParquetWriter(file, first.schema, compression="zstd") as writer:
+            writer.write_table(first)
+            del first  # makes room for the next part
+            for part in parts:
+                writer.write_table(part)
+        return file
+
+    def events(self, start: int, stop: int) -> pa.Table:
+        """The events ``[start, stop)`` with the columns of ``Lake.append``."""
         columns = ", ".join([*ATTRIBUTES, *(["recorded_at"] if self.is_copied else [])])
         table = self._read(columns, start, stop)
         for name in _INSTANTS:
@@ -176,9 +261,9 @@ class Staged:
         """Whether the mapping provides the instant at which events were recorded."""
         return any(block.recorded is not None for block in self._mapping.events)
 
-    def _read(self, columns: str, start: int, stop: int) -> pa.Table:
+    def _read(self, columns: str, start: int, stop: int, table: str = "events") -> pa.Table:
         text = (
-            f"SELECT {columns} FROM staged.events "
+            f"SELECT {columns} FROM staged.{identifier(table)} "
             f"WHERE rowid >= {integer(start)} AND rowid < {integer(stop)} ORDER BY rowid"
         )
         return self._connection.sql(text).to_arrow_table()

@@ -11,6 +11,7 @@ import pytest
 import eventlake as el
 from eventlake import memory
 from eventlake.cli import main
+from eventlake.database import Resources, open_database
 from eventlake.errors import InvalidInputError
 
 DOUBLED = """
@@ -108,6 +109,28 @@ def test_what_is_no_bound_is_refused(monkeypatch, text):
 def test_without_the_variable_the_bound_is_what_the_machine_has(monkeypatch):
     monkeypatch.delenv("EVENTLAKE_MEMORY", raising=False)
     assert memory.limit_bytes() == max(memory.machine_bytes(), 4 << 30)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("1GB", "476.8 MiB"), ("8GB", "3.7 GiB"), ("1MB", "64.0 MiB")]
+)
+def test_a_database_spills_beyond_half_of_the_bound(monkeypatch, text, expected):
+    monkeypatch.setenv("EVENTLAKE_MEMORY", text)
+    with open_database() as connection:
+        assert setting(connection) == expected
+    # What a recipe states is used as it is.
+    with open_database(resources=Resources(memory="3GB")) as connection:
+        assert setting(connection) == "2.7 GiB"
+
+
+def test_without_the_variable_a_database_has_its_engine_s_own_bound(monkeypatch):
+    monkeypatch.delenv("EVENTLAKE_MEMORY", raising=False)
+    assert memory.engine_bytes() is None
+    assert "memory_limit" not in Resources().config()
+
+
+def setting(connection):
+    return connection.execute("SELECT current_setting('memory_limit')").fetchall()[0][0]
 
 
 def test_memory_that_the_system_refuses_is_a_named_error(lake, capsys, monkeypatch):

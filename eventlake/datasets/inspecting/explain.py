@@ -66,7 +66,8 @@ def explain(archive: Archive, history: PinnedHistory, key: Any, column: str | No
         raise InvalidInputError(
             message, f"its columns are {', '.join(name for name, _ in archive.manifest.schema)}."
         )
-    row = row_of_key(pl.DataFrame(archive.rows()), recipe.key, key)
+    schema = pl.DataFrame(archive.schema().empty_table()).schema
+    row = row_of_key(map(pl.DataFrame, archive.pieces()), schema, recipe.key, key)
     explanation: Explanation = isolated(_explain, history, archive, row=row, column=column)
     return explanation
 

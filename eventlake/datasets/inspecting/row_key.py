@@ -1,10 +1,11 @@
 """The key by which a caller names one row of a dataset."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
+from itertools import chain
 from typing import Any
 
 import polars as pl
@@ -13,11 +14,14 @@ from eventlake.core.instants import instant_of
 from eventlake.errors import InvalidInputError, NotFoundError
 
 
-def row_of_key(rows: pl.DataFrame, names: tuple[str, ...], key: Any) -> pl.DataFrame:
+def row_of_key(
+    pieces: Iterable[pl.DataFrame], schema: pl.Schema, names: tuple[str, ...], key: Any
+) -> pl.DataFrame:
     """Find the one row with a key.
 
     Args:
-        rows: The rows of a dataset.
+        pieces: The rows of a dataset, of which one piece is in memory at a time.
+        schema: Their columns.
         names: The key's columns.
         key: The value of the key column, the values of several in order, or a mapping of any
             columns to values. Text can stand for a value of any type.
@@ -32,25 +36,30 @@ def row_of_key(rows: pl.DataFrame, names: tuple[str, ...], key: Any) -> pl.DataF
     if (
         not values
         or (not isinstance(key, Mapping) and len(parts) != len(names))
-        or not set(values) <= set(rows.columns)
+        or not set(values) <= set(schema)
     ):
         message = (
             f"expected a key as values of {', '.join(names)}, "
             f"or a dict of columns and values, found {key!r}"
         )
-        raise InvalidInputError(message, f"the columns are {', '.join(rows.columns)}.")
+        raise InvalidInputError(message, f"the columns are {', '.join(schema)}.")
+    found, height = pl.DataFrame(schema=schema), 0
     try:
-        chosen = [_is(rows.schema[name], name, value) for name, value in values.items()]
-        found = rows.filter(*chosen)
+        chosen = [_is(schema[name], name, value) for name, value in values.items()]
+        # An empty piece tells whether the key is valid, before any row is read.
+        for piece in chain([found], pieces):
+            there = piece.filter(*chosen)
+            height += there.height
+            found = found if found.height else there
     except (pl.exceptions.PolarsError, TypeError, ValueError, ArithmeticError) as error:
         message = f"{key!r} is not a valid key of these rows: {error}"
         raise InvalidInputError(message) from error
     described = ", ".join(f"{name} {value!r}" for name, value in values.items())
-    if not found.height:
+    if not height:
         message = f"there is no row with the key {described}"
         raise NotFoundError(message)
-    if found.height > 1:
-        message = f"{found.height:,} rows have {described}"
+    if height > 1:
+        message = f"{height:,} rows have {described}"
         raise InvalidInputError(message, f"name more columns; the key is {', '.join(names)}.")
     return found
 

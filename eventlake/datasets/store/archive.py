@@ -203,6 +203,10 @@ class Archive:
         # Names of parts begin with their number, so this is the order of the key.
         return attempt, files, sorted(name for name in files if name.startswith(PART))
 
+    def schema(self) -> pa.Schema:
+        """The columns of the rows, as the manifest states them."""
+        return pa.schema([(name, from_logical(kind)) for name, kind in self.manifest.schema])
+
     def pieces(self, of: Mapping[str, Any] | None = None) -> Iterator[pa.Table]:
         """Yield the stored rows in key order, with at most one part in memory; hashes are checked.
 
@@ -216,7 +220,7 @@ class Archive:
             NotFoundError: The rows were pruned.
         """
         attempt, files, parts = self._parts(of)
-        schema = pa.schema([(name, from_logical(kind)) for name, kind in self.manifest.schema])
+        schema = self.schema()
         running = RunningHash(schema)
         left = self.manifest.rows
         for name in parts:
