@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import NoReturn
+from typing import NoReturn, Self
 
 import pyarrow as pa
 
@@ -28,6 +28,36 @@ _LATER = {name: (name, ATTRIBUTE) for name in NAMED}
 """Attributes that a payload's field of the same name hides."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Readable:
+    """What can be read of an event type, found once for all features.
+
+    Attributes:
+        columns: The columns of its event table that the payload makes.
+        by_field: The column and type of each of the payload's fields.
+        inside: The path and type of each nested field.
+        later: Attributes that no column of the payload hides.
+        fields: The column and type of everything but nested fields.
+    """
+
+    columns: tuple[str, ...]
+    by_field: dict[str, tuple[str, FieldType]]
+    inside: dict[str, tuple[tuple[str, ...], FieldType]]
+    later: dict[str, tuple[str, FieldType]]
+    fields: dict[str, tuple[str, FieldType]]
+
+    @classmethod
+    def of(cls, schema: Schema) -> Self:
+        """What can be read of the type of a schema."""
+        columns, by_field = schema.columns, columns_by_field(schema)
+        taken = set(map(folded, columns))
+        later = {attribute: found for attribute, found in _LATER.items() if attribute not in taken}
+        by_column = {column: (column, kind) for column, kind in by_field.values()}
+        # Later mappings win: a field's own name hides a column of that name.
+        fields = later | by_column | by_field | _OWN
+        return cls(columns, by_field, fields_inside(schema), later, fields)
+
+
 @dataclass(slots=True)
 class Fields:
     """Looks up fields, and remembers what is read.
@@ -45,6 +75,7 @@ class Fields:
     columns: dict[str, dict[str, FieldType]] = field(default_factory=dict)
     nested: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     schemas: dict[str, str] = field(default_factory=dict)
+    _readable: dict[str, _Readable] = field(default_factory=dict)
 
     def add_type(self, event_type: str) -> None:
         """Prepare an event type to be read.
@@ -71,20 +102,19 @@ class Fields:
         if self.catalogue is None:
             self.columns[event_type][name] = FieldType(UNKNOWN)
             return name, FieldType(UNKNOWN)
-        schema = self.catalogue.version(event_type).schema
-        by_field, inside = columns_by_field(schema), fields_inside(schema)
-        taken = {folded(column) for column in schema.columns}
-        later = {attribute: found for attribute, found in _LATER.items() if attribute not in taken}
-        by_column = {column: (column, kind) for column, kind in by_field.values()}
-        # Later mappings win: a field's own name hides a column of that name.
-        fields = later | by_column | by_field | _OWN
-        columns = [*schema.columns, *self.nested[event_type]]
+        if event_type not in self._readable:
+            schema = self.catalogue.version(event_type).schema
+            self._readable[event_type] = _Readable.of(schema)
+        readable = self._readable[event_type]
+        fields, inside, later = readable.fields, readable.inside, readable.later
         # DuckDB would take a path that differs from a column by case alone for that column.
-        if name not in fields and name in inside and named(columns, name) in {None, name}:
-            self.nested[event_type][name], kind = inside[name]
-            fields = {name: (name, kind)}
+        if name not in fields and name in inside:
+            columns = [*readable.columns, *self.nested[event_type]]
+            if named(columns, name) in {None, name}:
+                self.nested[event_type][name], kind = inside[name]
+                fields = {name: (name, kind)}
         if name not in fields:
-            own = [column if one in _OWN else one for one, (column, _) in by_field.items()]
+            own = [column if one in _OWN else one for one, (column, _) in readable.by_field.items()]
             known = ", ".join(sorted([*own, *inside])) or "none"
             known += f"; subject, source, id, sequence and {', '.join(later)} are the event's own"
             self.refuse(
