@@ -89,3 +89,9 @@ def test_a_column_of_another_type_is_told_the_cast(lake):
     times = pd.Series([datetime(2026, 1, 31)]).dt.tz_localize("UTC")
     lake.append(naive.with_columns(id=pl.lit("4")).to_pandas().assign(time=times))
     assert lake.watermark == 4
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_ndjson_is_read_from_bytes_of_any_kind(lake, kind):
+    lines = b'{"id":"1","source":"s","type":"t"}\n{"id":"2","source":"s","type":"t"}\n'
+    assert lake.append(kind(lines)).count == 2

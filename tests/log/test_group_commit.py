@@ -91,6 +91,23 @@ def test_what_breaks_the_rules_is_refused_by_itself_with_its_own_rows(lake):
         writer.append(5)
 
 
+class Broken(dict):
+    """A mapping of a caller that cannot be read."""
+
+    def get(self, *_):
+        raise ZeroDivisionError
+
+    __getitem__ = keys = values = items = __iter__ = get
+
+
+def test_events_whose_reading_raises_fail_by_themselves(lake):
+    with lake.writer(max_delay=0.2) as writer:
+        futures = [writer.append(events) for events in (one("a"), [Broken(id="b")], one("c"))]
+        assert isinstance(futures[1].exception(), ZeroDivisionError)
+        assert [futures[place].result().start for place in (0, 2)] == [0, 1]
+        assert writer.append(one("d")).result().start == 2
+
+
 def test_tables_and_dicts_are_in_one_group(lake):
     frame = pl.DataFrame(one("frame")).with_columns(data=pl.lit("{}"))
     with lake.writer(max_delay=0.2) as writer:

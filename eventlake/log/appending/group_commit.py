@@ -102,7 +102,7 @@ def _valid(members: Sequence[Member], limits: BatchLimits) -> list[Member]:
         # Checking a thousand small lists costs far more than one list of the same events.
         events = [event for member in plain for event in member.events]
         together = _groupable(checked_batch(events, limits=limits))
-    except EventlakeError:
+    except Exception:  # noqa: BLE001 - whatever the reading of a caller's objects raises
         # At least one member is invalid: each is checked by itself below, to tell which.
         plain = []
     row = 0
@@ -113,7 +113,7 @@ def _valid(members: Sequence[Member], limits: BatchLimits) -> list[Member]:
     for member in members:
         try:
             member.check(limits)
-        except EventlakeError as error:
+        except Exception as error:  # noqa: BLE001 - told to the caller whose events raised it
             member.outcome.set_exception(error)
         else:
             valid.append(member)

@@ -170,8 +170,8 @@ def _readable(path: Path) -> Iterator[None]:
 def _table(events: Any) -> tuple[pa.Table, list[Problem]]:
     if isinstance(events, str | os.PathLike):
         return _file(events)
-    if isinstance(events, bytes):
-        return from_ndjson(events)
+    if isinstance(events, bytes | bytearray | memoryview):
+        return from_ndjson(bytes(events))
     if is_frame(events):
         problems: list[Problem] = []
         return table_of(with_payload_texts(events, problems), "the events", checked=False), problems
