@@ -48,6 +48,7 @@ LOOKED_AT = {
         "eventlake.features.on_duckdb.joins_and_trees::joined::ctes",
         "eventlake.features.on_duckdb.joins_and_trees::treed::ctes",
         "eventlake.features.on_duckdb.along_edges::along_edges::ctes",
+        "eventlake.features.on_duckdb.along_edges::along_edges::parts",
         "eventlake.features.on_duckdb.parts::_queries::make(plan, some, [e], can_expire=source.can_expire)",
         "eventlake.features.on_duckdb.parts::joins::parts",
         "eventlake.features.on_duckdb.along_edges::along_edges::parts",
