@@ -51,7 +51,6 @@ LOOKED_AT = {
         "eventlake.features.on_duckdb.along_edges::along_edges::parts",
         "eventlake.features.on_duckdb.parts::_queries::make(plan, some, [e], can_expire=source.can_expire)",
         "eventlake.features.on_duckdb.parts::joins::parts",
-        "eventlake.features.on_duckdb.along_edges::along_edges::parts",
         "eventlake.features.on_duckdb.parts::DuckDB.parts::self.plan.parts_by_stream()",
         "eventlake.features.on_duckdb.parts::DuckDB._parts_of::replace(part, column='')",
         "eventlake.features.on_duckdb.database::Tables.early::events",
