@@ -202,7 +202,7 @@ class Lake(Shown):
                 (JSON text, kept as given, or a Python value in a dict), and the others of
                 ``docs/reference/format.md``. With a column ``recorded_at`` the batch is a copied
                 history: its instants must not decrease, nor precede the head's. A Parquet file of
-                more than a million events is stored part by part.
+                more than a million events, or a large file, is stored part by part.
             producer: The name of the stream to which the batch belongs. A producer can send a batch
                 again after a failure: if the lake has it, the first receipt is returned and nothing
                 is appended.

@@ -28,6 +28,8 @@ from eventlake.storage.foreign import EVENTS, foreign
 from eventlake.visible import redacted
 
 _NDJSON = frozenset({".ndjson", ".jsonl", ".json"})
+_ASSIGNED = frozenset({"recorded_at", "sequence"})
+"""Columns that all events of a batch have, or none."""
 _PARQUET = frozenset({".parquet", ".pq"})
 
 
@@ -103,10 +105,11 @@ def by_row_and_field(problem: Problem) -> tuple[int, str]:
 def parts_of(
     events: Any, part_rows: int = BATCH_LIMITS.segment_rows
 ) -> Callable[[], Iterator[pa.Table]] | None:
-    """Return a function that reads a large Parquet file in parts, or None.
+    """Return a function that reads a large file in parts, or None.
 
-    Every call starts at the beginning. It is None for anything but a Parquet file that is larger
-    than a part: by its rows, or by the bytes that its footer states (see ``memory.part_bytes``).
+    Every call starts at the beginning. It is None for anything but a file that is larger than a
+    part: Parquet by its rows, or by the bytes that its footer states, and NDJSON by its size (see
+    ``memory.part_bytes``).
 
     Args:
         events: See ``Lake.append``.
@@ -115,13 +118,54 @@ def parts_of(
     Raises:
         InvalidInputError: The file is not readable.
     """
-    if not isinstance(events, str | os.PathLike) or Path(events).suffix.lower() not in _PARQUET:
+    if not isinstance(events, str | os.PathLike):
+        return None
+    suffix = Path(events).suffix.lower()
+    if suffix in _NDJSON:
+        return (lambda: _ndjson_parts(events)) if _size_of(events) > part_bytes() else None
+    if suffix not in _PARQUET:
         return None
     path = _path(events)
     with _readable(path):
         rows = check_footer(str(path))
         is_large = rows > part_rows or decoded_bytes(str(path)) > part_bytes()
     return (lambda: _parts(path, rows, part_rows)) if is_large else None
+
+
+def _size_of(given: str | os.PathLike[str]) -> int:
+    """The size of a file; 0 if there is none."""
+    try:
+        return Path(given).expanduser().stat().st_size
+    # Text that is no path at all; reading it as a file says so.
+    except (OSError, ValueError, RuntimeError):
+        return 0
+
+
+def _ndjson_parts(given: str | os.PathLike[str]) -> Iterator[pa.Table]:
+    path, most_bytes = _path(given), part_bytes() // 2
+    assigned: frozenset[str] | None = None
+    with (
+        _readable(path),
+        task("appending events", path.stat().st_size) as advance,
+        path.open("rb") as file,
+    ):
+        while lines := file.readlines(most_bytes):
+            content = b"".join(lines)
+            del lines
+            table, problems = from_ndjson(content)
+            advance(len(content))
+            del content
+            names = _ASSIGNED.intersection(table.column_names)
+            # Problems are listed for the whole file. So is a column that some lines lack, which
+            # would be a history of its own in a part.
+            if problems or (table.num_rows and assigned not in {None, frozenset(names)}):
+                checked_batch(given)
+                message = f"{path} changed while it was read"
+                raise InvalidInputError(message, path=str(path))
+            if table.num_rows:
+                assigned = frozenset(names)
+                yield table
+            del table  # makes room for the next part
 
 
 def _path(given: str | os.PathLike[str]) -> Path:
