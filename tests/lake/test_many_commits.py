@@ -117,9 +117,9 @@ def told(request):
 
 
 def size_class(of):
-    """0 for less than is folded, then one more for every 32 times as much."""
+    """0 for less than is folded, then one more for every ``tier_ratio`` times as much."""
     classes = 0
-    while of >= FOLD_WEIGHT * 32**classes:
+    while of >= FOLD_WEIGHT * LOG_LIMITS.tier_ratio**classes:
         classes += 1
     return classes
 
