@@ -256,11 +256,23 @@ def _repeats(column: pa.ChunkedArray) -> bool:
 
 def encode_sorted(table: pa.Table, limits: FooterLimits = FOOTER_LIMITS) -> bytes:
     """Encode an event table sorted by subject, with statistics that let readers skip subjects."""
-    repeating = [name for name in ("source", "subject") if name in table.column_names]
+    repeating = [
+        name
+        for name in table.column_names
+        if name in ("source", "subject") or _repeats(table.column(name))
+    ]
     encodings = dict.fromkeys(("sequence", *_DELTA), "DELTA_BINARY_PACKED")
     return _readable(
         table,
-        lambda dense: _written(table, repeating, encodings, dense=dense, write_page_index=True),
+        lambda dense: _written(
+            table,
+            repeating,
+            encodings,
+            dense=dense,
+            write_page_index=True,
+            # Decimals of up to 18 digits are written and read faster as integers.
+            store_decimal_as_integer=True,
+        ),
         limits,
     )
 
