@@ -46,6 +46,8 @@ _SPINE = re.compile(r"recipes/[0-9a-f]{64}/[0-9a-f]{16}-spine\.parquet")
 _TAG = re.compile(r"tags/([A-Za-z0-9][A-Za-z0-9._-]{0,99})\.json")
 _INDEXED = re.compile(r"recipes/names/([a-z0-9_][a-z0-9_.-]*)\.indexed")
 _CLAIM = re.compile(r"recipes/([0-9a-f]{64})/([0-9]{6})\.claim")
+MOST_CLAIMS = 999_999
+"""The last number that the name of a lease can have."""
 _MOST_INSTANT = (1 << 63) - 1
 _BASE = re.compile(
     r"recipes/[0-9a-f]{64}/([0-9]{20})\.([0-9a-f]{64})\.(?:none|(-?[0-9]{1,19})\.(-?[0-9]{1,19}))\.base"

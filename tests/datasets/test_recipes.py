@@ -13,6 +13,7 @@ import pytest
 
 import eventlake as el
 from eventlake.core import layout
+from eventlake.datasets.building.build_once import build_lease
 from eventlake.datasets.lease_timing import LeaseTiming
 from eventlake.datasets.store import retention
 from eventlake.errors import (
@@ -258,6 +259,38 @@ def test_who_is_silent_is_taken_for_dead(lake, runs):
     assert time.monotonic() - began >= 0.3
     assert len(runs) == 2
     assert [path for path in paths(lake, layout.RECIPES) if path.endswith(".claim")] == []
+
+
+def folder_without_objects(root, recipe_hash):
+    (root / layout.claim_path(recipe_hash, 1)).mkdir(parents=True)
+
+
+def abandoned_lease_with_the_last_number(root, recipe_hash):
+    # What follows has seven digits: no name of a lease, so it would never be seen or released.
+    for number in (layout.MOST_CLAIMS, layout.MOST_CLAIMS + 1):
+        path = root / layout.claim_path(recipe_hash, number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"0")
+
+
+@pytest.mark.parametrize("obstacle", [folder_without_objects, abandoned_lease_with_the_last_number])
+def test_what_has_the_name_of_the_next_lease_keeps_no_builder_waiting(lake, tmp_path, obstacle):
+    recipe_hash = lake.build(sql(TOTALS_SQL)).recipe_hash
+    obstacle(tmp_path / "lake", recipe_hash)
+    storage = lake.snapshot().history.storage
+    recipe = lake.datasets()[0].manifest.recipe
+    soon, found = LeaseTiming(beat_seconds=0.1, patience_seconds=0.1), []
+
+    def build():
+        with build_lease(storage, recipe, lambda: None, soon) as made:
+            found.append(made)
+
+    builder = threading.Thread(target=build, daemon=True)
+    builder.start()
+    builder.join(20)
+    assert found == [None]
+    leases = [path for path in paths(lake, layout.RECIPES) if layout.claim_number(path)]
+    assert leases == []
 
 
 def test_who_works_says_so_and_is_waited_for(lake, monkeypatch):

@@ -100,18 +100,30 @@ def build_lease(
         if found is not None:
             yield found
             return
-        with _heartbeat(storage, lease.path, timing.beat_seconds):
+        if lease is None:
             yield None
+        else:
+            with _heartbeat(storage, lease.path, timing.beat_seconds):
+                yield None
     finally:
-        _held_leases.discard(lease)
-        # Leases of builders that died before are deleted too.
-        for path in [path for path, one in _leases(storage, recipe) if one <= lease.number]:
-            with suppress(ObjectMissingError, EventlakeError):
-                storage.delete(path)
+        if lease is not None:
+            _release(storage, recipe, lease)
 
 
-def _acquire(storage: Storage, recipe: Recipe, patience_seconds: float) -> _Lease:
-    """Take the next lease as soon as there is none, or its holder is dead or silent."""
+def _release(storage: Storage, recipe: Recipe, lease: _Lease) -> None:
+    _held_leases.discard(lease)
+    # Leases of builders that died before are deleted too.
+    for path in [path for path, one in _leases(storage, recipe) if one <= lease.number]:
+        with suppress(EventlakeError):
+            storage.delete(path)
+
+
+def _acquire(storage: Storage, recipe: Recipe, patience_seconds: float) -> _Lease | None:
+    """Take the next lease as soon as there is none, or its holder is dead or silent.
+
+    Returns:
+        None if something else, such as a folder, has the name of the next lease.
+    """
     seen: tuple[str, bytes] | None = None
     # A heartbeat is noticed as a changed text: clocks of two machines are never compared.
     began = since = time.monotonic()
@@ -124,9 +136,18 @@ def _acquire(storage: Storage, recipe: Recipe, patience_seconds: float) -> _Leas
             silent = time.monotonic() - since
             if newest is None or _is_dead(newest[1]) or silent > patience_seconds:
                 number = 1 + (0 if newest is None else layout.claim_number(newest[0]) or 0)
+                if newest is not None and number > layout.MOST_CLAIMS:
+                    # No name follows it, so the abandoned lease makes room for the first one.
+                    storage.delete(newest[0])
+                    continue
                 lease = _Lease(storage, layout.claim_path(recipe.recipe_hash, number), number)
-                with suppress(ObjectExistsError):
+                try:
                     storage.create(lease.path, _lease_text(0))
+                except ObjectExistsError:
+                    # What is no lease is never released, so there is nothing to wait for.
+                    if all(one < number for _, one in _leases(storage, recipe)):
+                        return None
+                else:
                     _held_leases.add(lease)
                     advance(1)
                     return lease
