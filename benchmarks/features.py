@@ -443,6 +443,19 @@ def payments(setting: Setting, events: int) -> pl.DataFrame:
     )
 
 
+def ten_times(given: pl.DataFrame) -> pl.DataFrame:
+    """Ten histories, one after the other, the last of them as it is."""
+    span = given["time"].max() - given["time"].min()
+    copies = [
+        given.with_columns(
+            pl.concat_str("id", pl.lit(f"-{number}")).alias("id"),
+            pl.col("time") - (9 - number) * span,
+        )
+        for number in range(10)
+    ]
+    return pl.concat(copies).drop("sequence").with_row_index("sequence")
+
+
 def row(setting: Setting) -> Row:
     """Measures the row."""
     events, labels = setting.size(1_000_000, 50_000), setting.size(100_000, 5_000)
@@ -456,16 +469,7 @@ def row(setting: Setting) -> Row:
         spines = drawn(given, labels)
         measure(result, history, file, spines, setting.times(5))
         peers(result, history, file, spines["even"], setting.times(3))
-    span = given["time"].max() - given["time"].min()
-    # Ten histories, one after the other, the last of them as it is.
-    copies = [
-        given.with_columns(
-            pl.concat_str("id", pl.lit(f"-{number}")).alias("id"),
-            pl.col("time") - (9 - number) * span,
-        )
-        for number in range(10)
-    ]
-    whole = pl.concat(copies).drop("sequence").with_row_index("sequence")
+    whole = ten_times(given)
     with scratch() as folder:
         history, file = filled(whole, Path(folder))
         long_history(result, history, file, drawn(whole, labels)["even"], setting.times(2))
