@@ -33,7 +33,7 @@ _ROWS = re.compile(r"manifests/([0-9]{20})-([0-9a-f]{12})\.parquet")
 _KEYS = re.compile(r"keys/([0-9a-f]{64})\.keys")
 _SCHEMAS = re.compile(r"schemas/([0-9a-f]{64})\.json")
 _TABLE = re.compile(
-    r"tables/([^/]+/[^/]+)/([0-9]{20})-([0-9]{20})-[0-9]+-[0-9a-f]{12}-[0-9a-f]{64}\.parquet"
+    r"tables/([^/]+/[^/]+)/([0-9]{20})-([0-9]{20})-[0-9]{1,20}-[0-9a-f]{12}-[0-9a-f]{64}\.parquet"
 )
 _BUILD = re.compile(r"builds/([a-z0-9_][a-z0-9_.-]*)/([0-9a-f]{12})/(.+)")
 

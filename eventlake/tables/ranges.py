@@ -20,7 +20,7 @@ DERIVER = 3
 """Version of the derivation; raised if the same events would give other tables."""
 MERGED_ROWS = 2_000_000
 """Small ranges are merged up to about this many rows."""
-_NAME = re.compile(r"([0-9]{20})-([0-9]{20})-([0-9]+)-([0-9a-f]{12})-([0-9a-f]{64})\.parquet")
+_NAME = re.compile(r"([0-9]{20})-([0-9]{20})-([0-9]{1,20})-([0-9a-f]{12})-([0-9a-f]{64})\.parquet")
 _PLAIN = re.compile(r"[^A-Za-z0-9._-]")
 
 

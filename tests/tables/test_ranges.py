@@ -1,6 +1,9 @@
 """Which ranges of an event table are looked for, and where."""
 
+import pytest
+
 import eventlake as el
+from eventlake.caches import CACHES
 from eventlake.storage import MemoryStorage
 from eventlake.tables import stored_table
 from tests.support.counting import Counted
@@ -86,3 +89,20 @@ def test_the_parts_that_may_hold_later_events_are_told_by_their_ranges():
         1,
         0,
     ]
+
+
+@pytest.mark.parametrize("digits", [21, 5_000])
+def test_a_name_with_more_rows_than_a_lake_can_hold_is_no_table_and_verify_finds_it(digits):
+    storage = MemoryStorage()
+    lake = made(storage)
+    lake.append([event("a", 7)])
+    rows_of(lake.snapshot())
+    [stored] = [item.path for item in storage.list("tables")]
+    # The name of an object in a store has no limit that a lake could rely on.
+    parts = stored.split("-")
+    forged = "-".join([*parts[:-3], "9" * digits, *parts[-2:]])
+    storage.create(forged, storage.read(stored))
+    storage.delete(stored)
+    CACHES.clear()
+    assert rows_of(el.open(storage).snapshot())["amount"].to_list() == [7]
+    assert [problem.path for problem in el.open(storage).verify().problems] == [forged]
