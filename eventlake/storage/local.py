@@ -160,7 +160,7 @@ class LocalStorage:
         check_size(path, len(data))
         self._trust_disk(path)
         try:
-            self._write_and_claim(path, folder, data)
+            self._write(path, data, claim, self._sync_file)
         except OSError as error:
             # A full or read-only disk refuses the temporary file before the name is tried, so the
             # name may be taken all the same.
@@ -176,7 +176,15 @@ class LocalStorage:
             raise self._failure("create", path, error, kind) from error
         self._sync_parent(folder, path)
 
-    def _write_and_claim(self, path: str, folder: str, data: bytes) -> None:
+    def _write(
+        self,
+        path: str,
+        data: bytes,
+        publish: Callable[[beneath.Place, beneath.Place], None],
+        flush: Callable[[int], None] | None = None,
+    ) -> None:
+        """Write a temporary file and ``publish`` it at ``path``."""
+        folder = path.rpartition("/")[0]
         # A second attempt is made if the temporary file or its folder is gone: a garbage collector
         # takes the file of a slow writer for abandoned, and folders of derived data may be deleted
         # at any time.
@@ -187,8 +195,8 @@ class LocalStorage:
                     beneath.place(self._root, path) as target,
                     temporary_beside(target) as temporary,
                 ):
-                    write(temporary, data, self._sync_file)
-                    claim(temporary, target)
+                    write(temporary, data, flush)
+                    publish(temporary, target)
             except FileNotFoundError:
                 if attempt:
                     raise
@@ -234,14 +242,9 @@ class LocalStorage:
 
     def replace(self, path: str, data: bytes) -> None:
         """See ``Storage.replace``; without fsync, because it only writes hints."""
-        folder = inside(path).rpartition("/")[0]
-        check_size(path, len(data))
+        check_size(inside(path), len(data))
         try:
-            if folder not in self._durable_folders:
-                self._make_folder(folder)
-            with beneath.place(self._root, path) as target, temporary_beside(target) as temporary:
-                write(temporary, data)
-                beneath.replace(temporary, target)
+            self._write(path, data, beneath.replace)
         except OSError as error:
             raise self._failure("replace", path, error) from error
 

@@ -1,5 +1,6 @@
 """What a build reads of earlier builds: an index, and at most two datasets; the index is never believed."""
 
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -240,6 +241,20 @@ def test_a_lost_index_is_restored_by_the_next_build_which_uses_it(lake):
     storage.clear()
     night(lake, 8, subjects="a")
     assert len([path for path in storage.reads if path.endswith(layout.MANIFEST)]) == 1
+
+
+def test_a_process_that_lives_on_after_the_index_was_deleted_notes_its_builds_in_a_new_one(
+    tmp_path,
+):
+    lake = created(tmp_path / "lake")
+    for number in range(4):
+        night(lake, number)
+    shutil.rmtree(tmp_path / "lake" / layout.RECIPES)
+    # Its first build restores what is missing.
+    first = night(lake, 4, subjects="a")
+    second = night(lake, 5, subjects="a")
+    assert second.provenance["derived_from"] == first.manifest_hash
+    assert second.polars()["n"].to_list() == [6, 4, 4, 4]
 
 
 def test_lost_entries_cost_one_build_from_scratch(lake):

@@ -78,11 +78,12 @@ def test_a_local_storage_makes_no_folder_before_it_has_something_to_keep(tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_was_deleted_meanwhile_is_made_again(tmp_path):
+@pytest.mark.parametrize("write", [LocalStorage.create, LocalStorage.replace])
+def test_a_folder_that_was_deleted_meanwhile_is_made_again(tmp_path, write):
     storage = LocalStorage(tmp_path / "lake")
-    storage.create("tables/a/1", b"x")
+    write(storage, "tables/a/1", b"x")
     shutil.rmtree(tmp_path / "lake" / "tables")
-    storage.create("tables/a/2", b"y")
+    write(storage, "tables/a/2", b"y")
     assert paths(storage) == ["tables/a/2"]
 
 
