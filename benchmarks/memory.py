@@ -1,10 +1,12 @@
 """Peak memory of whole verbs over large payloads and over many columns, each in a process of its own.
 
 *Large*: events of one type with payloads of 5 KB. *Wide*: events with 300 fields. Every verb runs in
-a new process, whose peak resident memory is reported; the libraries alone take some 200 MB of it.
+a new process with ``EVENTLAKE_MEMORY=1500MB``, whose peak resident memory is reported; the libraries
+alone take some 200 MB of it.
 """
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -22,9 +24,9 @@ import eventlake as el
 
 TYPE, PRODUCER = "document.scanned", "scanner"
 FIELDS, PARTS, PART_ROWS, MAX_GB = 300, 8, 20_000, 1.5
+MEMORY = {"EVENTLAKE_MEMORY": "1500MB"}
+FEATURES, TEXTS = "amounts", "texts"
 MAPPING = {
-    "format": 1,
-    "name": "documents",
     "events": [
         {
             "source": "import",
@@ -94,6 +96,21 @@ def write_events(kind: str, path: Path, first: int, rows: int) -> None:
         writer.close()
 
 
+def write_text(parquet: Path, folder: Path) -> None:
+    """The same events as NDJSON, and as CSV."""
+    with (folder / "events.ndjson").open("wb") as lines, (folder / "events.csv").open("wb") as csv:
+        for number, batch in enumerate(pq.ParquetFile(parquet).iter_batches(PART_ROWS)):
+            events = pl.DataFrame(batch).with_columns(
+                pl.col("time").dt.strftime("%Y-%m-%dT%H:%M:%S.%6fZ")
+            )
+            members: list[Any] = [pl.lit("{")]
+            for name in ("id", "source", "type", "subject", "time"):
+                members += [pl.lit(f'"{name}":"'), pl.col(name), pl.lit('",')]
+            whole = pl.concat_str([*members, pl.lit('"data":'), pl.col("data"), pl.lit("}\n")])
+            lines.write("".join(events.select(whole).to_series()).encode())
+            events.write_csv(csv, include_header=not number)
+
+
 def _follow(lake: el.Lake) -> None:
     for frame in lake.follow(timeout_seconds=0.01):
         del frame
@@ -105,15 +122,38 @@ def _verify(lake: el.Lake) -> None:
 
 
 def _build(lake: el.Lake) -> None:
-    features = el.FeatureSet("amounts", features=[el.sum(TYPE, "amount", window="30d")])
+    features = el.FeatureSet(
+        FEATURES, features=[el.sum(TYPE, "amount", window="30d")], known="watermark"
+    )
     spine = pl.DataFrame({"subject": [f"/case/{n}" for n in range(5_000)]}).with_columns(
         cutoff=pl.lit("2030-01-01T00:00:00Z").str.to_datetime(time_zone="UTC")
     )
     lake.build(features, spine=spine)
 
 
+def _build_sql(lake: el.Lake) -> None:
+    """Two datasets whose rows hold the payloads of a tenth of the events; most rows are equal."""
+    for modulus in (9_973, 9_949):
+        where = f"sequence % 10 = 0 AND sequence % {modulus} > 0"
+        query = f"SELECT sequence, data FROM events WHERE {where} ORDER BY sequence"
+        lake.build(el.Projection.sql(TEXTS, query, key=["sequence"]))
+
+
+def _hashes(lake: el.Lake, name: str) -> list[str]:
+    return sorted(one.manifest_hash for one in lake.datasets() if one.name == name)
+
+
+def _leaks(lake: el.Lake) -> None:
+    report = el.check_leakage(lake.dataset(_hashes(lake, FEATURES)[0]))
+    assert report.ok
+
+
+def _reproduce(lake: el.Lake, name: str) -> None:
+    assert lake.reproduce(_hashes(lake, name)[0]).identical
+
+
 def _import(path: Path, folder: Path) -> None:
-    el.import_file(el.create(folder / "imported", ORIGIN), path, MAPPING)
+    el.import_file(el.create(folder / f"imported{path.suffix}", ORIGIN), path, MAPPING)
 
 
 def _append_again(lake: el.Lake, file: Path) -> None:
@@ -145,14 +185,38 @@ VERBS: dict[str, Callable[[str, Path], object]] = {
     "follow": lambda _, at: _follow(el.open(at / "lake")),
     "append in pieces": lambda _, at: _pieces(at, at / "events.parquet"),
     "compact": lambda _, at: el.open(at / "pieces").compact(),
-    "import": lambda _, at: _import(at / "events.parquet", at),
+    "import of Parquet": lambda _, at: _import(at / "events.parquet", at),
+    "import of CSV": lambda _, at: _import(at / "events.csv", at),
+    "import of NDJSON": lambda _, at: _import(at / "events.ndjson", at),
+    "append of NDJSON": lambda _, at: el.create(at / "lines", ORIGIN).append(at / "events.ndjson"),
+    "scan": lambda _, at: (
+        el.open(at / "lake")
+        .snapshot()
+        .scan()
+        .select(pl.col("data").str.len_bytes().sum())
+        .collect()
+    ),
+    "sql": lambda _, at: (
+        el.open(at / "lake").snapshot().sql("SELECT count(DISTINCT data) FROM events").arrow()
+    ),
+    "build of SQL": lambda _, at: _build_sql(el.open(at / "lake")),
+    "reproduce": lambda _, at: _reproduce(el.open(at / "lake"), FEATURES),
+    "reproduce SQL": lambda _, at: _reproduce(el.open(at / "lake"), TEXTS),
+    "explain": lambda _, at: (
+        el.open(at / "lake").dataset(_hashes(el.open(at / "lake"), FEATURES)[0]).explain([7])
+    ),
+    "check_leakage": lambda _, at: _leaks(el.open(at / "lake")),
+    "diff": lambda _, at: el.open(at / "lake").diff(*_hashes(el.open(at / "lake"), TEXTS)),
 }
 
 
 def measured(verb: str, kind: str, folder: Path) -> dict[str, float]:
     """The peak memory in bytes and the CPU seconds of a verb in a new process."""
     command = [sys.executable, __file__, verb, kind, str(folder)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - ourselves
+    environment = {**os.environ, **MEMORY}
+    done = subprocess.run(  # noqa: S603 - ourselves
+        command, check=True, stdout=subprocess.PIPE, text=True, env=environment
+    )
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
@@ -165,6 +229,7 @@ def row(setting: Setting) -> Row:
         what = "payloads of 5 KB" if kind == "large" else f"{FIELDS} fields"
         with scratch() as folder:
             write_events(kind, folder / "events.parquet", 0, rows)
+            write_text(folder / "events.parquet", folder)
             for verb in VERBS:
                 found = measured(verb, kind, folder)
                 name = f"{verb}, {rows:,} events, {what}"
@@ -178,8 +243,18 @@ def main(verb: str, kind: str, folder: str) -> None:
     """Runs one verb, and prints what this process took."""
     VERBS[verb](kind, Path(folder))
     usage = resource.getrusage(resource.RUSAGE_SELF)
+    print(json.dumps({"bytes": peak_bytes(), "cpu": usage.ru_utime + usage.ru_stime}))
+
+
+def peak_bytes() -> int:
+    """The peak resident memory of this process."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # On Linux ``ru_maxrss`` begins with the peak of the process that started this one.
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
     scale = 1 if sys.platform == "darwin" else 1024
-    print(json.dumps({"bytes": usage.ru_maxrss * scale, "cpu": usage.ru_utime + usage.ru_stime}))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
 
 
 if __name__ == "__main__":
