@@ -58,7 +58,8 @@ def by_type(events: pa.Table, types: Collection[str]) -> Iterator[tuple[str, pa.
     small = codes.astype(np.min_scalar_type(len(names)))
     order = np.argsort(small, kind="stable")
     stops = np.cumsum(np.bincount(small, minlength=len(names)))
-    whole = events.drop_columns(["type"])
+    # Once, not at each type.
+    whole = events.drop_columns(["type"]).combine_chunks()
     for name, start, stop in zip(names, [0, *stops[:-1]], stops, strict=True):
         if name in types:
             # Copies: a type with few rows must not keep all others in memory.
