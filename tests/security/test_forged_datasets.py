@@ -1,5 +1,6 @@
 """Datasets that somebody else stored as made by a recipe: every hash in them is right, and the rows are not what the recipe makes."""
 
+import shutil
 from datetime import UTC, datetime
 
 import polars as pl
@@ -139,6 +140,23 @@ def test_buckets_that_somebody_else_left_are_not_taken_over(root, tmp_path, work
         (root / real(recipe, work, bucket, sha256_hex(data))).write_bytes(data)
     dataset = el.open(root).build(COUNT, buckets=2, workers=workers, incremental=False)
     assert dataset.polars().rows() == [("/loan/0", 5), *TRUTH[1:]]
+
+
+def test_a_bucket_that_a_build_does_not_have_is_left_out_even_with_trust_in_the_lake(root):
+    shutil.rmtree(root / "builds")
+    named = []
+    real = layout.bucket_path
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "bucket_path", lambda *said: named.append(said) or real(*said))
+        el.open(root).build(COUNT, buckets=2, incremental=False)
+    recipe, work = named[0][0], named[0][1]
+    data = frames.encode(
+        pa.table({"subject": pa.array(["/forged"]), "n": pa.array([1], pa.int64())})
+    )
+    shutil.rmtree(root / "builds")
+    (root / real(recipe, work, 2, sha256_hex(data))).write_bytes(data)
+    dataset = el.open(root, trust="lake").build(COUNT, buckets=2, incremental=False)
+    assert dataset.polars().rows() == TRUTH
 
 
 def test_a_spine_that_somebody_else_left_for_the_workers_is_not_used(root, tmp_path):

@@ -230,8 +230,10 @@ def build_by_bucket(
             ignored &= _untrusted(storage, recipe_hash, build_id, history.trust)
             # Another builder or a collector may have deleted files: the next round computes them.
             for number, path in _done(storage, recipe_hash, build_id, ignored).items():
-                with suppress(ObjectMissingError):
-                    rows[number] = _rows(storage, path)
+                # A name may have any number.
+                if number < buckets:
+                    with suppress(ObjectMissingError):
+                        rows[number] = _rows(storage, path)
             if len(rows) == buckets:
                 _delete_buckets(storage, recipe_hash, build_id)
                 return pa.concat_tables([rows[number] for number in range(buckets)])
