@@ -232,9 +232,14 @@ class LocalStorage:
 
     def _sync_parent(self, folder: str, path: str) -> None:
         try:
-            self._sync_folder(folder)
+            descriptor = beneath.open_folder(self._root, folder)
+            try:
+                sync_and_close(descriptor)
+            except OSError as error:
+                self._distrust = str(error)
+                raise
+        # A folder that was deleted or moved meanwhile says nothing about the disk.
         except OSError as error:
-            self._distrust = str(error)
             raise self._failure("durably create", path, error, NotDurableError) from error
 
     def _sync_folder(self, folder: str) -> None:

@@ -10,7 +10,14 @@ import pytest
 
 import eventlake as el
 from eventlake.errors import EventlakeError, InvalidInputError, StorageError
-from eventlake.storage import LocalStorage, MemoryStorage, ObjectStorage, from_uri
+from eventlake.storage import (
+    LocalStorage,
+    MemoryStorage,
+    NotDurableError,
+    ObjectStorage,
+    from_uri,
+    local,
+)
 from eventlake.testing.contract import StorageContract
 
 pytestmark = pytest.mark.every_case
@@ -85,6 +92,24 @@ def test_a_folder_that_was_deleted_meanwhile_is_made_again(tmp_path, write):
     shutil.rmtree(tmp_path / "lake" / "tables")
     write(storage, "tables/a/2", b"y")
     assert paths(storage) == ["tables/a/2"]
+
+
+def test_a_folder_that_is_deleted_while_an_object_is_created_does_not_end_all_writing(
+    tmp_path, monkeypatch
+):
+    storage, real = LocalStorage(tmp_path / "lake"), local.claim
+
+    def claim(temporary, target):
+        real(temporary, target)
+        shutil.rmtree(tmp_path / "lake" / "recipes")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(local, "claim", claim)
+        with pytest.raises(NotDurableError, match="recipes/a/1"):
+            storage.create("recipes/a/1", b"x")
+    storage.create("segments/1", b"y")
+    storage.create("recipes/a/1", b"z")
+    assert paths(storage) == ["recipes/a/1", "segments/1"]
 
 
 def test_other_users_cannot_write_what_a_local_storage_keeps(tmp_path):
