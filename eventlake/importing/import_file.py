@@ -330,7 +330,7 @@ def _by_table(
             table,
             None if problem.row is None else row,
             problem.field,
-            problem.message,
+            problem.rule,
             problem.found,
         )
 

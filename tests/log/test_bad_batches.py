@@ -132,7 +132,7 @@ DUPLICATES = [
         "an id stands twice in a batch",
         between(event(), event(data=1)),
         (2, "id"),
-        says="in row 1 already",
+        says="row 1 has it already",
     ),
     case(
         "an id stands three times",

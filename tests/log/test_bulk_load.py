@@ -79,6 +79,10 @@ def test_problems_of_all_parts_are_told_by_their_rows_in_the_file_and_nothing_is
     assert [(problem.row, problem.found) for problem in caught.value.problems] == [
         (20, ("s", "e12"))
     ]
+    within = table()["id"].to_pylist()
+    within[27] = within[23]
+    with pytest.raises(InvalidEventsError, match=r"row 27, field id: .* row 23 has it already"):
+        lake.append(file(tmp_path, table(id=within)))
     assert lake.watermark == 0
     assert lake.append(file(tmp_path, table())).count == 37
 

@@ -272,9 +272,7 @@ def test_of_events_that_stand_in_the_batch_more_than_once_the_first_stays(lake):
 
 
 def test_an_event_that_stands_in_the_batch_twice_and_differs_is_refused(lake):
-    with pytest.raises(
-        InvalidEventsError, match="once in a batch, it is in row 0 already"
-    ) as caught:
+    with pytest.raises(InvalidEventsError, match="once in a batch, row 0 has it already") as caught:
         lake.append(
             [event("a", data={"n": 1}), event("b"), event("a", data={"n": 2})], duplicates=SKIP
         )

@@ -17,16 +17,30 @@ class Problem:
         field: The attribute.
         message: What was expected.
         found: The value found.
+        earlier: The row that has the same, if there may be one alone.
     """
 
     row: int | None
     field: str
     message: str
     found: Any = None
+    earlier: int | None = None
 
     def shifted(self, rows: int) -> "Problem":
-        """The same problem with a row number larger by ``rows``."""
-        return self if self.row is None else replace(self, row=self.row + rows)
+        """The same problem with row numbers larger by ``rows``."""
+        if self.row is None:
+            return self
+        earlier = None if self.earlier is None else self.earlier + rows
+        return replace(self, row=self.row + rows, earlier=earlier)
+
+    @property
+    def rule(self) -> str:
+        """The message, with the row that has the same."""
+        return (
+            self.message
+            if self.earlier is None
+            else f"{self.message}, row {self.earlier:,} has it already"
+        )
 
     def __str__(self) -> str:
         """``row 3, field time: expected …, found …``."""
@@ -34,7 +48,7 @@ class Problem:
         field = self.field.encode("utf-8", "backslashreplace").decode()
         where = f"row {self.row:,}, field {field}" if self.row is not None else f"column {field}"
         found = "" if self.found is None else f", found {shorten(self.found)}"
-        return safe(f"{where}: {self.message}{found}")
+        return safe(f"{where}: {self.rule}{found}")
 
 
 def shorten(value: Any) -> str:

@@ -226,8 +226,9 @@ def _doubles(batch: Batch) -> Iterator[Problem]:
         yield Problem(
             row,
             "id",
-            f"expected (source, id) once in a batch, it is in row {batch.number(first):,} already",
+            "expected (source, id) once in a batch",
             (source, event_id),
+            batch.number(first),
         )
 
 

@@ -216,10 +216,10 @@ def _repeats(load: Load) -> list[Problem]:
     ):
         seen = first.setdefault((source, event_id), row)
         if seen != row:
-            message = (
-                f"expected (source, id) once in a batch, row {load.number(seen):,} has it already"
+            message = "expected (source, id) once in a batch"
+            problems.append(
+                Problem(load.number(row), "id", message, (source, event_id), load.number(seen))
             )
-            problems.append(Problem(load.number(row), "id", message, (source, event_id)))
     return problems
 
 
