@@ -170,7 +170,11 @@ def __getattr__(name: str) -> object:
     """Import a public name or a module, or explain a name that does not exist."""
     if name in _MODULE_OF:
         module = _MODULE_OF[name]
-        value = getattr(importlib.import_module(f"eventlake.{module}"), name)
+        owner = importlib.import_module(f"eventlake.{module}")
+        if not hasattr(owner, name):
+            # A module is an attribute of its package only once it was imported.
+            importlib.import_module(f"eventlake.{module}.{name}")
+        value = getattr(owner, name)
         if module == "core.expectation":
             from eventlake.public_calls import declaration
 

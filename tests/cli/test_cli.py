@@ -698,6 +698,7 @@ def test_pipes_carry_no_colour_and_no_bars(lake, tmp_path):
     assert done.stderr == b""
 
 
+@pytest.mark.thorough
 def test_no_color_is_honoured_even_where_colour_is_forced(lake):
     done = process(
         "show", lake.uri, "--at", "99", environment={"NO_COLOR": "1", "FORCE_COLOR": "1"}

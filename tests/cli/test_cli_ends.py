@@ -18,6 +18,7 @@ from eventlake.datasets.building import build_once
 from eventlake.errors import InvalidProjectionError
 from eventlake.public_calls import verb
 from eventlake.storage import LocalStorage
+from tests.scope import some
 
 COMMAND = [sys.executable, "-c", "from eventlake.cli import main; main()"]
 SLOW = """SELECT b.sequence AS n, count(*) AS c FROM events a JOIN events b ON (a.sequence * 7919) % 1000 <= b.sequence % 1000
@@ -63,7 +64,7 @@ def started(*arguments, **options):
     )
 
 
-@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("as_json", [False, pytest.param(True, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize(
     ("number", "code"),
     [
@@ -113,6 +114,7 @@ import ctypes, signal, threading
 from eventlake.cli.stopping import stoppable
 from eventlake.datasets.building import build_once
 from eventlake.storage import LocalStorage
+from tests.scope import some
 from eventlake.storage.scratch import scratch
 scratch()
 storage = LocalStorage({str(tmp_path)!r})
@@ -358,7 +360,7 @@ def test_a_reader_that_has_seen_enough_is_no_failure(lake, arguments):
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
-@pytest.mark.parametrize("words", ["show LAKE", "log LAKE --json", "verify LAKE"])
+@pytest.mark.parametrize("words", some(["show LAKE", "log LAKE --json", "verify LAKE"], 1))
 def test_a_command_that_is_started_without_standard_streams_does_its_work(lake, words, closed):
     command = " ".join(map(shlex.quote, [*COMMAND, *words.replace("LAKE", lake.uri).split()]))
     done = subprocess.run(

@@ -88,6 +88,7 @@ def test_a_fresh_process_rebuilds_the_rows_after_the_stored_ones_are_gone(lake, 
     assert in_a_fresh_process(lake, dataset.manifest_hash) == [True, dataset.content_hash, []]
 
 
+@pytest.mark.thorough
 def test_an_archived_module_with_its_files_runs_in_a_fresh_process(lake, tmp_path):
     code = tmp_path / "code"
     code.mkdir()

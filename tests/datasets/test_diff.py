@@ -474,6 +474,7 @@ def test_queries_whose_alignment_would_take_hours_are_compared():
     )
 
 
+@pytest.mark.thorough
 def test_a_pipe_that_closes_early_is_no_error(pair):
     line = f"'{sys.executable}' -c 'from eventlake.cli import main; main()' diff {' '.join(pair)} | head -1"
     done = subprocess.run(line, shell=True, capture_output=True, text=True, check=True)  # noqa: S602 - our own command

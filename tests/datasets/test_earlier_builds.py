@@ -99,7 +99,7 @@ def opened(monkeypatch):
     "what",
     [
         pytest.param("everything changed", marks=pytest.mark.thorough),
-        "one entity changed",
+        pytest.param("one entity changed", marks=pytest.mark.thorough),
         "features",
     ],
 )

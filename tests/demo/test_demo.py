@@ -188,7 +188,7 @@ def test_a_demo_that_died_before_its_first_append_starts_again(tmp_path):
     assert demo_lake(tmp_path / "lake").watermark == EVENTS
 
 
-@pytest.mark.parametrize("as_json", [True, False])
+@pytest.mark.parametrize("as_json", [True, pytest.param(False, marks=pytest.mark.thorough)])
 def test_the_demo_command_tells_the_hashes(finished, as_json):
     folder, result = finished
     told = io.StringIO()

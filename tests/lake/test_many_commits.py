@@ -502,6 +502,7 @@ def bulky():
     return history
 
 
+@pytest.mark.thorough
 def test_a_lake_of_large_commits_has_few_files_of_keys_and_folds_not_at_every_one(bulky):
     heads = [el.open(Counted(objects))._chain.head.commit for objects, _ in bulky]
     assert (

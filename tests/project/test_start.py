@@ -51,6 +51,17 @@ def test_a_name_is_found_before_it_was_used():
     assert "eventlake.lake" in loaded(code)
 
 
+def test_a_name_that_is_a_module_is_found_before_it_was_used():
+    code = "import eventlake as el\nassert el.spine.on('loan.granted')"
+    assert "eventlake.features.spines.spine" in loaded(code)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", el.__all__)
+def test_every_public_name_is_found_first(name):
+    assert loaded(f"from eventlake import {name}")
+
+
 def test_help_loads_no_library_but_that_of_the_command_line():
     assert not loaded(command("build", "--help")) & {*HEAVY} - {"rich"}
 

@@ -370,6 +370,7 @@ def test_features_are_those_of_the_text_as_it_is_now():
     assert projection.feature_set == other.feature_set
 
 
+@pytest.mark.thorough
 def test_metadata_among_the_sources_of_a_projection_installs_nothing():
     sources = {
         "p.py": "from eventlake.projections.source import check_imports\n"

@@ -53,11 +53,13 @@ class Module:
     constants: dict = field(default_factory=dict)
     imports: dict = field(default_factory=dict)
     makes_sql: bool = False
+    nodes: list = field(default_factory=list)
 
     @classmethod
     def parsed(cls, name, text):
         module = cls(name, ast.parse(text))
-        for node in ast.walk(module.tree):
+        module.nodes = list(ast.walk(module.tree))
+        for node in module.nodes:
             for child in ast.iter_child_nodes(node):
                 module.parents[child] = node
             if isinstance(node, ast.FunctionDef):
@@ -115,7 +117,7 @@ class Scan:
         self.modules = [Module.parsed(name, text) for name, text in sorted(texts.items())]
         self.calls = defaultdict(list)
         for module in self.modules:
-            for node in ast.walk(module.tree):
+            for node in module.nodes:
                 if isinstance(node, ast.Call):
                     self.calls[_called(node)].append((module, node))
                     if (
@@ -127,6 +129,13 @@ class Scan:
                         self.calls[node.args[0].id].append((module, rest))
         self._known = {}
         self._before = {}
+        self._nodes = {}
+
+    def _inside(self, function):
+        """The nodes of a function, listed once."""
+        if function not in self._nodes:
+            self._nodes[function] = list(ast.walk(function))
+        return self._nodes[function]
 
     def places(self):
         """What a person has to look at, sorted."""
@@ -148,7 +157,7 @@ class Scan:
     def _found(self):
         found = set()
         for module in self.modules:
-            for node in ast.walk(module.tree) if module.makes_sql else ():
+            for node in module.nodes if module.makes_sql else ():
                 if not self._is_no_sql(module, node):
                     found = found.union(*(self.causes(module, value) for value in _put_in(node)))
         return found
@@ -305,7 +314,7 @@ class Scan:
         for other, function in found:
             given = [
                 one.value
-                for one in ast.walk(function)
+                for one in self._inside(function)
                 if isinstance(one, ast.Return | ast.Yield | ast.YieldFrom) and one.value is not None
             ]
             if not given:
@@ -331,7 +340,7 @@ class Scan:
         while scope is not None:
             given = [
                 pair
-                for one in ast.walk(scope)
+                for one in self._inside(scope)
                 if not isinstance(one, ast.comprehension)
                 for pair in _given(one, node.id)
             ]
