@@ -36,10 +36,9 @@ demo: $(INSTALLED) ## Events -> lake -> training set on two engines -> reproduce
 	$(BIN)/eventlake demo demo-lake
 
 test: $(READY_DOCS) ## What every push must pass: the checks, a quick run of the tests, the notebooks
-	$(MAKE) --no-print-directory -j 2 checks
+	$(MAKE) --no-print-directory -j 3 checks notebooks
 	# A third worker runs while others wait for processes that they started.
 	EVENTLAKE_TESTS=quick $(BIN)/pytest -n 3
-	$(MAKE) --no-print-directory notebooks
 
 test-all: checks unit notebooks ## The same with every case, seed and example of the tests
 
