@@ -11,6 +11,7 @@ from eventlake.errors import ConflictError, InvalidEventsError
 from eventlake.storage import MemoryStorage
 from eventlake.testing.invariants import assert_sound
 from tests.support.limits import limited
+from tests.support.rivals import BetweenSegments
 
 INSTANT = pa.timestamp("us", tz="UTC")
 
@@ -123,17 +124,7 @@ def test_only_the_first_instant_of_a_part_may_be_too_early(tmp_path):
 def test_rivals_between_the_parts(tmp_path):
     """Another writer commits, takes one of the ids, or collects garbage, while the parts are stored."""
 
-    class Rivals(MemoryStorage):
-        def __init__(self):
-            super().__init__()
-            self.met = []
-
-        def create(self, path, data):
-            super().create(path, data)
-            if path.startswith("segments/") and self.met:
-                self.met.pop(0)()
-
-    storage = Rivals()
+    storage = BetweenSegments()
     lake, rival = small_parts(storage), el.open(storage)
     storage.met = [
         lambda: rival.append([{"id": "r1", "source": "s", "type": "t"}]),

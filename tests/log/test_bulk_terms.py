@@ -12,6 +12,7 @@ from eventlake.storage import MemoryStorage
 from eventlake.testing.invariants import assert_sound
 from tests.scope import scaled
 from tests.support.limits import limited
+from tests.support.rivals import BetweenSegments
 
 SKIP = "skip_identical"
 FIRST = {"producer": "p", "position": 1}
@@ -48,19 +49,6 @@ def ids(lake):
 
 def segments(storage):
     return {one.path for one in storage.list("segments")}
-
-
-class Rivals(MemoryStorage):
-    """What is in ``met`` happens once each, after a segment was stored."""
-
-    def __init__(self):
-        super().__init__()
-        self.met = []
-
-    def create(self, path, data):
-        super().create(path, data)
-        if path.startswith("segments/") and self.met:
-            self.met.pop(0)()
 
 
 def test_a_file_that_is_sent_again_gets_its_first_receipt_and_stores_nothing(tmp_path):
@@ -117,7 +105,7 @@ def test_a_file_that_is_sent_again_and_breaks_a_rule_is_refused_by_its_rows(tmp_
 
 
 def test_a_rival_that_sends_the_file_meanwhile_gives_it_its_receipt(tmp_path):
-    storage = Rivals()
+    storage = BetweenSegments()
     lake, rival, receipts = small_parts(storage), el.open(storage), []
     storage.met = [lambda: receipts.append(rival.append(events(range(37)), **FIRST))]
     found = lake.append(file(tmp_path, events(range(37))), **FIRST)
@@ -126,7 +114,7 @@ def test_a_rival_that_sends_the_file_meanwhile_gives_it_its_receipt(tmp_path):
 
 
 def test_a_rival_that_takes_the_position_meanwhile_wins(tmp_path):
-    storage = Rivals()
+    storage = BetweenSegments()
     lake, rival = small_parts(storage), el.open(storage)
     storage.met = [lambda: rival.append(events([99]), **FIRST)]
     with pytest.raises(ConflictError, match="in the lake already, with other events"):
@@ -209,7 +197,7 @@ def test_a_file_that_names_its_sequences_leaves_no_row_out(tmp_path):
 
 
 def test_what_a_rival_brings_between_the_parts_is_left_out(tmp_path):
-    storage = Rivals()
+    storage = BetweenSegments()
     lake, rival = small_parts(storage), el.open(storage)
     storage.met = [lambda: rival.append(events([30, 5]))]
     receipt = lake.append(file(tmp_path, events(range(37))), duplicates=SKIP)

@@ -22,3 +22,17 @@ class Rivalled(MemoryStorage):
             finally:
                 self.inside = False
         super().create(path, data)
+
+
+class BetweenSegments(MemoryStorage):
+    """Memory in which what is in ``met`` happens one by one, each after a segment was stored."""
+
+    def __init__(self):
+        super().__init__()
+        self.met = []
+
+    def create(self, path, data):
+        """As ``MemoryStorage``; then the next of ``met`` happens."""
+        super().create(path, data)
+        if path.startswith("segments/") and self.met:
+            self.met.pop(0)()

@@ -76,7 +76,7 @@ def _records(starts: Int64s, instants: Int64s, width: int) -> Iterator[memoryvie
     """The text of runs whose starts have ``width`` digits."""
     groups = -(-width // _DIGITS)
     leading = groups * _DIGITS - width
-    # A field of four digits for the first group too: the next field covers what is too much of it.
+    # The first group may have fewer digits: the field after it overwrites the rest of its four.
     places = [0, *range(_DIGITS - leading, width, _DIGITS)]
     after = [width + 1 + place for place in range(0, _INSTANT_DIGITS, _DIGITS)]
     end = after[-1] + _DIGITS

@@ -17,7 +17,7 @@ class Problem:
         field: The attribute.
         message: What was expected.
         found: The value found.
-        earlier: The row that has the same, if there may be one alone.
+        earlier: The earlier row with the same value, if only one row may have it.
     """
 
     row: int | None
@@ -35,7 +35,7 @@ class Problem:
 
     @property
     def rule(self) -> str:
-        """The message, with the row that has the same."""
+        """The message, with the earlier row."""
         return (
             self.message
             if self.earlier is None

@@ -10,8 +10,8 @@ All of it is derived and in ``recipes/``:
 
 The facts in the names are read by one listing, further ones (see ``base_facts``) only of an entry
 that may serve. They are never believed: whoever opens a dataset compares its manifest. A lost or
-forged entry costs time. Builders at the same time only
-create entries, each its own, so none can undo another's.
+forged entry costs time. Builders at the same time only create entries, each its own, so none can
+undo another's.
 """
 
 from collections.abc import Iterable, Iterator

@@ -27,10 +27,6 @@ class Rows:
         self._frame = pl.DataFrame({"c": self.cutoffs})
         self._ordered = pl.DataFrame({"c": self.cutoffs[self.order.order]})
 
-    def __len__(self) -> int:
-        """Number of rows."""
-        return len(self.codes)
-
     def instants(self, bound: Bound) -> pl.Series:
         """The bound of every row's cutoff, in microseconds."""
         return self._frame.select(bound.instant_in_polars(pl.col("c"))).to_series()
